@@ -1,0 +1,185 @@
+//! The words of Raft as types: terms, entries, the messages of Figure 2, and what is on disk.
+//!
+//! Kit-owned. Read beside Figures 2 and 13 of the Raft paper; the fields have the paper's names.
+
+use std::fmt::{self, Debug};
+
+use labrpc::{Bytes, Request};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A server's number, from 0.
+pub type ServerId = usize;
+
+/// A term: Raft's logical clock. The first election is that of term 1; 0 means none yet.
+pub type Term = u64;
+
+/// A place in the log. The first entry has index 1; 0 means none.
+pub type Index = usize;
+
+/// What a client asks the service to do, as bytes that mean nothing to Raft. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Command(pub Bytes);
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The term in which a leader received the command.
+    pub term: Term,
+    /// The command.
+    pub command: Command,
+}
+
+/// What a server must not forget in a crash (Raft Figure 2, persistent state on all servers).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersistentState {
+    /// The latest term this server has seen; 0 at first boot, never falls.
+    pub current_term: Term,
+    /// The candidate that got this server's vote in `current_term`.
+    pub voted_for: Option<ServerId>,
+    /// The log after the snapshot: `log[0]` has index `last_included.0 + 1`. From 2B on.
+    pub log: Vec<Entry>,
+    /// Index and term of the last entry the snapshot covers; (0, 0) without one. From 2D on.
+    pub last_included: (Index, Term),
+}
+
+/// A candidate asks for a vote (5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestVoteArgs {
+    /// The candidate's term.
+    pub term: Term,
+    /// The candidate.
+    pub candidate_id: ServerId,
+    /// Index of the candidate's last entry, 0 without one (5.4). From 2B on.
+    pub last_log_index: Index,
+    /// Term of the candidate's last entry, 0 without one (5.4). From 2B on.
+    pub last_log_term: Term,
+}
+
+/// The answer to [`RequestVoteArgs`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestVoteReply {
+    /// The answering server's current term, for the candidate to update itself.
+    pub term: Term,
+    /// Whether the candidate got the vote.
+    pub vote_granted: bool,
+}
+
+/// A leader sends entries, or none as a heartbeat (5.2, 5.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendEntriesArgs {
+    /// The leader's term.
+    pub term: Term,
+    /// The leader.
+    pub leader_id: ServerId,
+    /// Index of the entry right before the new ones. From 2B on.
+    pub prev_log_index: Index,
+    /// Term of the entry at `prev_log_index`. From 2B on.
+    pub prev_log_term: Term,
+    /// Entries to store; empty for a heartbeat.
+    pub entries: Vec<Entry>,
+    /// The leader's commit index. From 2B on.
+    pub leader_commit: Index,
+}
+
+/// The answer to [`AppendEntriesArgs`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendEntriesReply {
+    /// The answering server's current term, for the leader to update itself.
+    pub term: Term,
+    /// True if the server's log matched at `prev_log_index` and holds all of the entries now.
+    pub success: bool,
+    /// After a mismatch, optionally, where the leader may go on searching (end of 5.3).
+    pub conflict: Option<ConflictHint>,
+}
+
+/// Where two logs may begin to differ, so that a leader can go back by more than one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictHint {
+    /// The term of the follower's entry at `prev_log_index`; `None` when its log is shorter.
+    pub term: Option<Term>,
+    /// The follower's first index of that term, or the index after its last entry.
+    pub index: Index,
+}
+
+/// A leader sends its snapshot, whole (7). From 2D on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallSnapshotArgs {
+    /// The leader's term.
+    pub term: Term,
+    /// The leader.
+    pub leader_id: ServerId,
+    /// The last index the snapshot covers.
+    pub last_included_index: Index,
+    /// The term of the entry at that index.
+    pub last_included_term: Term,
+    /// The snapshot.
+    pub snapshot: Bytes,
+}
+
+/// The answer to [`InstallSnapshotArgs`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallSnapshotReply {
+    /// The answering server's current term, for the leader to update itself.
+    pub term: Term,
+}
+
+impl Request for RequestVoteArgs {
+    type Reply = RequestVoteReply;
+    const KIND: &'static str = "RequestVote";
+}
+
+impl Request for AppendEntriesArgs {
+    type Reply = AppendEntriesReply;
+    const KIND: &'static str = "AppendEntries";
+}
+
+impl Request for InstallSnapshotArgs {
+    type Reply = InstallSnapshotReply;
+    const KIND: &'static str = "InstallSnapshot";
+}
+
+impl Debug for Command {
+    /// Text where the bytes are short text, their number and a few of them otherwise.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 24;
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if text.len() <= SHOWN && !text.chars().any(char::is_control) => write!(f, "{text:?}"),
+            _ => {
+                write!(f, "{} bytes ", self.0.len())?;
+                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                if self.0.len() > 4 { f.write_str("..") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl Serialize for Command {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Command, D::Error> {
+        struct BytesVisitor;
+
+        impl Visitor<'_> for BytesVisitor {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Command, E> {
+                Ok(Command(bytes.into()))
+            }
+
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Command, E> {
+                Ok(Command(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}

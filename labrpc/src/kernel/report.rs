@@ -1,0 +1,337 @@
+//! What went wrong in a run, in words: panics, deadlocks, limits.
+//!
+//! Kit-owned. Every text names node, thread and virtual time, and the line in the student's file. The
+//! wording is part of the kit's interface: golden tests pin it.
+
+use std::any::Any;
+use std::fmt::{self, Display, Write as _};
+use std::panic::{self, Location};
+use std::sync::Once;
+use std::time::Duration;
+
+use super::threads::{Holder, SimThread, State, ThreadId, ThreadName, Waiting};
+use super::{Kernel, current};
+
+/// Why a run ended before its test did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Virtual time at which it happened.
+    pub at: Duration,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What can end a run early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A thread panicked.
+    Panic {
+        /// The thread, and the line that panicked.
+        place: Place,
+        /// The panic's message.
+        message: String,
+    },
+    /// No thread can ever run again, or some wait for each other's locks in a circle.
+    Deadlock {
+        /// True for a circle: other threads may still have been running.
+        circle: bool,
+        /// The threads that wait.
+        waiting: Vec<Stuck>,
+    },
+    /// A crashed thread went on and on, catching its own crash.
+    SwallowedCrash {
+        /// The thread, and the operation at which it was last told.
+        place: Place,
+        /// How often it caught the crash.
+        times: u32,
+    },
+    /// A destructor that ran during a crash or a panic needs a lock that a living thread holds.
+    LockNeededByDrop {
+        /// The unwinding thread, and where it asked for the lock.
+        place: Place,
+        /// The thread that holds the lock, and where it took it.
+        holder: Option<Place>,
+    },
+    /// The run's limit of virtual time passed.
+    TimeLimit {
+        /// That limit.
+        limit: Duration,
+    },
+    /// The run's limit of operations was used up.
+    StepLimit {
+        /// That limit.
+        limit: u64,
+    },
+    /// The test ended the run, through [`crate::World::fail`].
+    Stopped {
+        /// The test's own words.
+        message: String,
+    },
+}
+
+/// A thread, and a line of source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Such as `node S1 thread 'ticker'`.
+    pub thread: String,
+    /// Such as `labraft/src/raft.rs:41:9`.
+    pub line: String,
+}
+
+/// A thread that waits for something that cannot happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The thread, and the line at which it waits.
+    pub place: Place,
+    /// What it waits for, such as `a lock`.
+    pub waiting_for: String,
+    /// For a lock: who holds it, and where it was taken.
+    pub holder: Option<Place>,
+    /// Virtual time since when it has waited.
+    pub since: Duration,
+}
+
+impl Place {
+    pub(crate) fn new(thread: String, at: &Location<'_>) -> Place {
+        Place { thread, line: line(at) }
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.thread, self.line)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[t={:.6}s] {}", self.at.as_secs_f64(), self.cause)
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Panic { place, message } => {
+                write!(f, "{} panicked at {}: {message}", place.thread, place.line)
+            }
+            Cause::Deadlock { circle, waiting } => {
+                f.write_str(if *circle {
+                    "deadlock: these threads wait for each other"
+                } else {
+                    "deadlock: every thread waits, and nothing is left that could wake one"
+                })?;
+                waiting.iter().try_for_each(|stuck| write!(f, "\n  {stuck}"))
+            }
+            Cause::SwallowedCrash { place, times } => write!(
+                f,
+                "{} swallowed the crash of its node {times} times with catch_unwind, last at {}",
+                place.thread, place.line
+            ),
+            Cause::LockNeededByDrop { place, holder } => {
+                write!(
+                    f,
+                    "a Drop of {} needs a lock at {} while the thread is being unwound",
+                    place.thread, place.line
+                )?;
+                match holder {
+                    Some(holder) => {
+                        write!(f, "; the lock is held by {}, which took it at {}", holder.thread, holder.line)
+                    }
+                    None => Ok(()),
+                }
+            }
+            Cause::TimeLimit { limit } => {
+                write!(f, "the run's limit of {} s of virtual time passed", limit.as_secs_f64())
+            }
+            Cause::StepLimit { limit } => write!(
+                f,
+                "the run's limit of {limit} operations was used up; is a thread polling without a sleep?"
+            ),
+            Cause::Stopped { message } => f.write_str(message),
+        }
+    }
+}
+
+impl Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stuck { place, waiting_for, holder, since } = self;
+        write!(
+            f,
+            "{} waits for {waiting_for} at {} since t={:.6}s",
+            place.thread,
+            place.line,
+            since.as_secs_f64()
+        )?;
+        match holder {
+            Some(holder) if holder.thread == place.thread => {
+                write!(f, " (it holds that lock itself: it took it at {})", holder.line)
+            }
+            Some(holder) => write!(f, " (held by {}, which took it at {})", holder.thread, holder.line),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A panic as the hook saw it, kept until the unwinding reaches the bottom of the thread's stack.
+pub(super) struct PanicNote {
+    place: Place,
+    message: String,
+}
+
+impl Kernel {
+    /// Ends the run. The first reason counts. Returns: the caller decides what its thread does.
+    pub(crate) fn fail(&self, cause: Cause) {
+        self.over.set(true);
+        let at = Duration::from_nanos(self.now());
+        self.failure.borrow_mut().get_or_insert(Failure { at, cause });
+    }
+
+    /// Called at the bottom of a thread's stack, which a panic has unwound.
+    pub(super) fn fail_by_panic(&self, payload: &(dyn Any + Send)) {
+        let note = self.panicked.borrow_mut().take();
+        let note = note.unwrap_or_else(|| PanicNote {
+            place: Place::new(self.describe_me(), self.at.get()),
+            message: message_of(payload),
+        });
+        self.fail(Cause::Panic { place: note.place, message: note.message });
+    }
+
+    /// The threads of a run in which nothing can happen any more.
+    pub(super) fn deadlock(&self) -> Cause {
+        let threads = self.threads.borrow();
+        let waiting = threads.by_age().into_iter().filter_map(|thread| self.stuck(thread)).collect();
+        Cause::Deadlock { circle: false, waiting }
+    }
+
+    /// Fails the run if the running thread, about to wait for a lock of `holders`, would wait for
+    /// itself, directly or through the locks that others wait for.
+    pub(crate) fn check_for_circle(&self, holders: &[Holder], at: &'static Location<'static>) {
+        let me = self.me();
+        let mut circle = Vec::new();
+        if !holders.iter().any(|holder| self.leads_to(holder.thread, me, &mut circle)) {
+            return;
+        }
+        let first = circle.last().copied().unwrap_or(me);
+        let entry = holders.iter().find(|holder| holder.thread == first);
+        let threads = self.threads.borrow();
+        let mut waiting = vec![Stuck {
+            place: Place::new(self.describe_me(), at),
+            waiting_for: "a lock".into(),
+            holder: entry.map(|holder| self.place(*holder)),
+            since: Duration::from_nanos(self.now()),
+        }];
+        waiting.extend(
+            circle.iter().rev().filter_map(|&id| threads.get(id).and_then(|thread| self.stuck(thread))),
+        );
+        drop(threads);
+        self.fail(Cause::Deadlock { circle: true, waiting });
+        self.wait_for_the_end();
+    }
+
+    /// True when `from` waits, through held locks, for `target`. Notes the threads on the way, the last
+    /// one first.
+    fn leads_to(&self, from: ThreadId, target: ThreadId, way: &mut Vec<ThreadId>) -> bool {
+        if from == target {
+            return true;
+        }
+        let holder = match self.threads.borrow().get(from).map(|thread| thread.state) {
+            Some(State::Blocked { waiting: Waiting::Lock { holder: Some(holder) }, .. }) => holder,
+            _ => return false,
+        };
+        let found = self.leads_to(holder.thread, target, way);
+        if found {
+            way.push(from);
+        }
+        found
+    }
+
+    fn stuck(&self, thread: &SimThread) -> Option<Stuck> {
+        let State::Blocked { waiting, at, since } = thread.state else { return None };
+        let (waiting_for, holder) = match waiting {
+            Waiting::Lock { holder } => ("a lock".to_owned(), holder),
+            Waiting::Sleep => ("its sleep to end".to_owned(), None),
+            Waiting::Condvar => ("a condition variable".to_owned(), None),
+            Waiting::Send => ("room in a channel".to_owned(), None),
+            Waiting::Receive => ("a message on a channel".to_owned(), None),
+            Waiting::Select => ("one of several channels".to_owned(), None),
+            Waiting::Join => ("another thread to end".to_owned(), None),
+            Waiting::Call { kind, to } => (
+                format!("the answer to its {kind} call to {}", self.nodes.borrow()[to.0 as usize].name),
+                None,
+            ),
+            Waiting::Disk => ("its disk".to_owned(), None),
+        };
+        Some(Stuck {
+            place: Place::new(self.describe_thread(thread), at),
+            waiting_for,
+            holder: holder.map(|holder| self.place(holder)),
+            since: Duration::from_nanos(since),
+        })
+    }
+
+    fn place(&self, holder: Holder) -> Place {
+        Place::new(self.describe(holder.thread), holder.at)
+    }
+
+    /// The running thread, as reports call it.
+    pub(super) fn describe_me(&self) -> String {
+        self.describe(self.me())
+    }
+
+    pub(super) fn describe(&self, thread: ThreadId) -> String {
+        match self.threads.borrow().get(thread) {
+            Some(thread) => self.describe_thread(thread),
+            None => "a thread that has ended".into(),
+        }
+    }
+
+    fn describe_thread(&self, thread: &SimThread) -> String {
+        let mut text = format!("node {} thread ", self.nodes.borrow()[thread.node.0 as usize].name);
+        let written = match &thread.name {
+            ThreadName::Given(name) => write!(text, "'{name}'"),
+            ThreadName::Handler(kind) => write!(text, "'{kind} handler'"),
+            ThreadName::SpawnedAt(at) => write!(text, "spawned at {}", line(at)),
+        };
+        written.expect("writing to a String cannot fail");
+        text
+    }
+}
+
+/// Has panics inside simulations noted instead of printed. Panics elsewhere go to the hook that was
+/// there before.
+pub(crate) fn install_panic_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| match current() {
+            Some(kernel) if !kernel.gate.is_closed() => {
+                let here = info.location().map_or_else(|| "an unknown line".into(), line);
+                let place = Place { thread: kernel.describe_me(), line: here };
+                let message = message_of(info.payload());
+                kernel.panicked.borrow_mut().get_or_insert(PanicNote { place, message });
+                kernel.note_unwinding();
+            }
+            _ => previous(info),
+        }));
+    });
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".into())
+}
+
+/// A line of source as `path:line:column`, with `a/../b` in the path made `b`.
+pub(crate) fn line(at: &Location<'_>) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in at.file().split(['/', '\\']) {
+        match part {
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("{}:{}:{}", parts.join("/"), at.line(), at.column())
+}

@@ -1,0 +1,121 @@
+//! The trace of a run as rows of text, one column per node.
+//!
+//! Kit-owned.
+
+use std::fmt::{self, Display};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::event::{Event, Leg, Message, What};
+use crate::kernel::NodeId;
+
+/// One line of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Virtual time.
+    pub at: Duration,
+    /// In whose column it stands.
+    pub node: NodeId,
+    text: Text,
+}
+
+/// What a row says; names of other nodes are filled in when it is written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    Plain(String),
+    /// Before the other node's name, that node, after its name.
+    Other(&'static str, NodeId, String),
+}
+
+/// Everything that happened in a recorded run, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    names: Vec<String>,
+    rows: Vec<Row>,
+}
+
+impl Trace {
+    pub(crate) fn new(names: Vec<Rc<str>>, rows: Vec<Row>) -> Trace {
+        Trace { names: names.iter().map(|name| name.to_string()).collect(), rows }
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The names of the nodes, by number; the tester's is the first.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// What a row says.
+    pub fn text(&self, row: &Row) -> String {
+        match &row.text {
+            Text::Plain(text) => text.clone(),
+            Text::Other(before, node, after) => format!("{before}{}{after}", self.names[node.0 as usize]),
+        }
+    }
+}
+
+impl Display for Trace {
+    /// One row a line: time, node, text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.iter().try_for_each(|row| {
+            let name = &self.names[row.node.0 as usize];
+            writeln!(f, "{:>12.6}  {name:<6}  {}", row.at.as_secs_f64(), self.text(row))
+        })
+    }
+}
+
+impl Row {
+    pub(super) fn of(event: &Event<'_>) -> Row {
+        let (node, text) = text_of(event.what);
+        Row { at: event.at, node, text }
+    }
+}
+
+fn text_of(what: &What<'_>) -> (NodeId, Text) {
+    let plain = |node, text: String| (node, Text::Plain(text));
+    match *what {
+        What::Sent(message) => {
+            (message.from.node, Text::Other("-> ", message.to, format!(" {}", described(message))))
+        }
+        What::Delivered(message) => {
+            (message.to, Text::Other("<- ", message.from.node, format!(" {}", described(message))))
+        }
+        What::Lost(message, why) => {
+            (message.from.node, Text::Other("-x ", message.to, format!(" {} {why}", named(message))))
+        }
+        What::Held(message) => {
+            (message.from.node, Text::Other("-| ", message.to, format!(" {} held", named(message))))
+        }
+        What::Unanswered { from, to, call, kind } => {
+            (from.node, Text::Other("no answer from ", to, format!(" to {kind} #{call}")))
+        }
+        What::Saved { node, body, .. } => plain(node, format!("saved {body:?}")),
+        What::NodeStarted { node, incarnation: 1 } => plain(node, "started".into()),
+        What::NodeStarted { node, incarnation } => plain(node, format!("restarted (life {incarnation})")),
+        What::NodeCrashed { node, .. } => plain(node, "CRASHED".into()),
+        What::NodePaused { node } => plain(node, "paused".into()),
+        What::NodeResumed { node } => plain(node, "resumed".into()),
+        What::NodeSlowed { node, lateness } => plain(node, format!("slow: wakes up to {lateness:?} late")),
+        What::ClockRate { node, rate } => plain(node, format!("clock shows {rate} ns per ms")),
+        What::Network { text } => plain(NodeId::TESTER, format!("network: {text}")),
+        What::Note { node, text } => plain(node, text.to_owned()),
+    }
+}
+
+fn named(message: &Message<'_>) -> String {
+    match message.leg {
+        Leg::Request => format!("{} #{}", message.kind, message.call),
+        Leg::Reply => format!("reply to {} #{}", message.kind, message.call),
+    }
+}
+
+fn described(message: &Message<'_>) -> String {
+    match message.body {
+        Some(body) => format!("#{} {body:?}", message.call),
+        None => named(message),
+    }
+}

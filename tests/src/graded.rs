@@ -1,0 +1,162 @@
+//! The way into a graded test, for `cargo test` and for `cargo lab` alike.
+//!
+//! Kit-owned. Run by `cargo test`, a test runs a few seeds and fails as any Rust test does. Run by
+//! `cargo lab`, it reads an order from standard input before any student code runs, and answers with
+//! records on standard output.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::panic;
+
+use labgrading::{Catalog, Class, Failure, Order, Outcome, Record, SeedRange, Test, format_record};
+
+use crate::finding::Finding;
+use crate::limits::LEADER_WITHIN;
+use crate::report::{columns, report};
+use crate::run::{Body, RunOf, SeedRun, run_seed};
+
+/// Set by `cargo lab` for the processes it starts.
+const ORDER_ON_STDIN: &str = "LAB_ORDER_ON_STDIN";
+
+/// The seeds that plain `cargo test` runs.
+const DEFAULT_SEEDS: SeedRange = SeedRange { first: 1, last: 3 };
+
+/// Runs the graded test `id` on clusters of `servers` servers.
+///
+/// # Panics
+///
+/// When the test fails, or `id` is not in the catalogue.
+pub fn graded(id: &str, servers: usize, body: Body) {
+    let catalog = Catalog::load();
+    let test = catalog.test(id).unwrap_or_else(|| panic!("{id} is not in tests/catalog.toml"));
+    let run = RunOf { test, servers, body };
+    if std::env::var_os(ORDER_ON_STDIN).is_some() {
+        let order = read_order();
+        answer(run, &order);
+        return;
+    }
+    let seeds = seeds_from_environment().unwrap_or_else(|message| fail_quietly(&message));
+    let suffix = if cfg!(feature = "solution") { " --solution" } else { "" };
+    let outcome = run_all(run, seeds, suffix, &mut |_, _| {});
+    if let Outcome::Failed(failure) = outcome {
+        fail_quietly(&failure.report);
+    }
+}
+
+/// Runs seeds up to the first that fails, and judges what was measured in all of them. Tells `tell` of
+/// every seed.
+fn run_all(
+    run: RunOf<'_>,
+    seeds: SeedRange,
+    replay_suffix: &str,
+    tell: &mut dyn FnMut(&SeedRun, &Outcome),
+) -> Outcome {
+    let mut measures: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+    for seed in seeds.first..=seeds.last {
+        let seed_run = run_seed(run, seed, false);
+        let outcome = match &seed_run.outcome {
+            Ok(measured) => {
+                for (name, value) in measured {
+                    measures.entry(name.clone()).or_default().push((*value, seed));
+                }
+                Outcome::Passed
+            }
+            Err(finding) => explain(run, seed, finding, seed_run.trace_hash, replay_suffix),
+        };
+        tell(&seed_run, &outcome);
+        if matches!(outcome, Outcome::Failed(_)) {
+            return outcome;
+        }
+    }
+    judge_measures(run.test, &mut measures, replay_suffix)
+}
+
+/// Runs a failed seed again, recording, and reports. A run that takes another course the second time is
+/// reported as such: nothing else that can be said of it would hold.
+fn explain(run: RunOf<'_>, seed: u64, finding: &Finding, trace_hash: u64, replay_suffix: &str) -> Outcome {
+    let again = run_seed(run, seed, true);
+    let mut text = report(run.test, seed, finding, again.trace.as_ref(), replay_suffix);
+    if again.trace_hash != trace_hash {
+        text.push_str(
+            "  The run went differently when it was repeated. Something in it depends on more than the seed,\n  \
+             such as the order of a std HashMap, the real clock, or a real thread.\n",
+        );
+    }
+    Outcome::Failed(Failure { class: finding.class, summary: finding.seen.clone(), report: text })
+}
+
+/// Limits that hold for the median over the seeds, because chance alone can break them on one.
+fn judge_measures(
+    test: &Test,
+    measures: &mut BTreeMap<String, Vec<(f64, u64)>>,
+    replay_suffix: &str,
+) -> Outcome {
+    let Some(waits) = measures.get_mut("leader_wait_s") else { return Outcome::Passed };
+    waits.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let (median, seed) = waits[waits.len() / 2];
+    if median <= LEADER_WITHIN.as_secs_f64() {
+        return Outcome::Passed;
+    }
+    let finding = Finding::new(
+        Class::Performance,
+        "a leader is elected quickly (median over all seeds)",
+        format!("a leader within {} s", LEADER_WITHIN.as_secs()),
+        format!("half of the runs waited {median:.1} s or more for a leader"),
+    );
+    let text = report(test, seed, &finding, None, replay_suffix);
+    Outcome::Failed(Failure { class: finding.class, summary: finding.seen, report: text })
+}
+
+fn read_order() -> Order {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).expect("cargo lab sends an order");
+    serde_json::from_str(&line).expect("cargo lab and the tests agree on what an order is")
+}
+
+fn answer(run: RunOf<'_>, order: &Order) {
+    let send = |record: &Record| {
+        let mut out = io::stdout().lock();
+        // When nobody reads any more there is nobody to tell.
+        let _ = out.write_all(format_record(&order.nonce, record).as_bytes()).and_then(|()| out.flush());
+    };
+    let outcome = run_all(run, order.seeds, &order.replay_suffix, &mut |seed_run, outcome| {
+        if order.trace {
+            let recorded = run_seed(run, seed_run.seed, true);
+            send(&Record::Trace { text: recorded.trace.as_ref().map(columns).unwrap_or_default() });
+        }
+        send(&Record::Seed {
+            seed: seed_run.seed,
+            outcome: outcome.clone(),
+            trace_hash: format!("{:016x}", seed_run.trace_hash),
+            virtual_ms: seed_run.virtual_time.as_millis() as u64,
+            measures: seed_run.outcome.clone().unwrap_or_default(),
+        });
+    });
+    send(&Record::Finished { outcome });
+}
+
+/// The seeds that `LAB_SEED` or `LAB_SEEDS` ask for.
+fn seeds_from_environment() -> Result<SeedRange, String> {
+    let number = |name: &str| match std::env::var(name) {
+        Err(_) => Ok(None),
+        Ok(text) => match text.parse::<u64>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(format!("{name} must be a whole number, not '{text}'\n")),
+        },
+    };
+    match (number("LAB_SEED")?, number("LAB_SEEDS")?) {
+        (Some(_), Some(_)) => {
+            Err("set LAB_SEED for one seed or LAB_SEEDS for seeds 1 to N, not both\n".into())
+        }
+        (Some(seed), None) => Ok(SeedRange { first: seed, last: seed }),
+        (None, Some(0)) => Err("LAB_SEEDS must be at least 1\n".into()),
+        (None, Some(count)) => Ok(SeedRange { first: 1, last: count }),
+        (None, None) => Ok(DEFAULT_SEEDS),
+    }
+}
+
+/// Fails the running test with a text, without the word "panicked" and a backtrace around it.
+fn fail_quietly(text: &str) -> ! {
+    eprint!("{text}");
+    panic::resume_unwind(Box::new("the test failed"));
+}

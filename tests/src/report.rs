@@ -1,0 +1,115 @@
+//! The report of a failure, the same wherever it is shown.
+//!
+//! Kit-owned. It says what was checked, what was expected and seen, the last events of each server, and
+//! how to replay the run.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use labgrading::{Class, Test};
+use labrpc::{NodeId, Trace};
+
+use crate::finding::Finding;
+
+/// How many of each server's last events a report shows.
+const LAST_EVENTS: usize = 3;
+
+/// Longer lines are cut: the whole event is in the trace.
+const LINE_MAX: usize = 110;
+
+/// The report of `finding`, which the run of `seed` brought.
+pub(crate) fn report(
+    test: &Test,
+    seed: u64,
+    finding: &Finding,
+    trace: Option<&Trace>,
+    replay_suffix: &str,
+) -> String {
+    let mut text = String::new();
+    let time = seconds(finding.at);
+    let mut put = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes any text");
+    put(format_args!("FAIL {}  seed {seed}  t={time}s  ({})", test.id, finding.class));
+    put(format_args!("  {}", finding.seen.replace('\n', "\n  ")));
+    if finding.class == Class::NotStarted {
+        return text;
+    }
+    put(format_args!("  checked   {}", finding.checked));
+    put(format_args!("  expected  {}", finding.expected));
+    if let Some(trace) = trace {
+        put(format_args!("  last events"));
+        for node in 1..trace.names().len() {
+            for line in last_events(trace, NodeId(node as u32), finding.at) {
+                put(format_args!("    {line}"));
+            }
+        }
+    }
+    put(format_args!("  replay    cargo lab replay {} --seed {seed}{replay_suffix}", test.id));
+    text
+}
+
+/// The last few rows of a node up to `end`, oldest first.
+fn last_events(trace: &Trace, node: NodeId, end: Duration) -> Vec<String> {
+    let name = &trace.names()[node.0 as usize];
+    let rows = trace.rows().iter().rev().filter(|row| row.node == node && row.at <= end);
+    let mut lines: Vec<String> = rows
+        .take(LAST_EVENTS)
+        .map(|row| cut(format!("{name}  {}  {}", seconds(row.at), trace.text(row))))
+        .collect();
+    lines.reverse();
+    lines
+}
+
+fn cut(line: String) -> String {
+    if line.chars().count() <= LINE_MAX {
+        return line;
+    }
+    let kept: String = line.chars().take(LINE_MAX - 3).collect();
+    format!("{kept}...")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.6}", time.as_secs_f64())
+}
+
+/// The trace as text: a row per event, a column per server, the tester's rows across.
+pub(crate) fn columns(trace: &Trace) -> String {
+    let servers = trace.names().len() - 1;
+    let width = if servers == 0 { LINE_MAX } else { (240 / servers).clamp(34, 60) };
+    let mut text = format!("{:>12}", "t");
+    for name in &trace.names()[1..] {
+        write!(text, "  {name:<width$}").expect("a String takes any text");
+    }
+    text = format!("{}\n", text.trim_end());
+    for row in trace.rows() {
+        let says = trace.text(row);
+        if row.node == NodeId::TESTER {
+            writeln!(text, "{:>12}  -- {says}", seconds(row.at)).expect("a String takes any text");
+            continue;
+        }
+        let indent = (row.node.0 as usize - 1) * (width + 2);
+        for (number, part) in wrapped(&says, width).enumerate() {
+            let time = if number == 0 { seconds(row.at) } else { String::new() };
+            writeln!(text, "{time:>12}  {:indent$}{part}", "").expect("a String takes any text");
+        }
+    }
+    text
+}
+
+/// `text` in pieces of at most `width` characters, broken at spaces where there are any.
+fn wrapped(text: &str, width: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let limit = rest.char_indices().nth(width).map_or(rest.len(), |(index, _)| index);
+        let end = if limit == rest.len() {
+            limit
+        } else {
+            rest[..limit].rfind(' ').filter(|&at| at > 0).unwrap_or(limit)
+        };
+        let (part, remainder) = rest.split_at(end);
+        rest = remainder.trim_start();
+        Some(part)
+    })
+}

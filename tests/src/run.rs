@@ -1,0 +1,130 @@
+//! Running one test on one seed.
+//!
+//! Kit-owned.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use labgrading::{Class, Test};
+use labrpc::{Cause, Config, Failure, Report, Trace};
+use parking_lot::Mutex;
+
+use crate::cluster::Cluster;
+use crate::finding::Finding;
+use crate::watch::{Findings, Watch};
+
+/// What a test does with its cluster.
+pub(crate) type Body = fn(&mut Cluster);
+
+/// What there is to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunOf<'a> {
+    /// The test, from the catalogue.
+    pub(crate) test: &'a Test,
+    /// How many servers its cluster has.
+    pub(crate) servers: usize,
+    /// What it does.
+    pub(crate) body: Body,
+}
+
+/// How one seed went.
+#[derive(Clone, Debug)]
+pub(crate) struct SeedRun {
+    /// The seed.
+    pub(crate) seed: u64,
+    /// What was measured, or what was found.
+    pub(crate) outcome: Result<BTreeMap<String, f64>, Finding>,
+    /// The hash of the run's trace.
+    pub(crate) trace_hash: u64,
+    /// Virtual time at the end.
+    pub(crate) virtual_time: Duration,
+    /// The trace, when one was recorded.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// Runs a test on a seed.
+pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
+    let config = Config {
+        time_limit: run.test.time_limit(),
+        step_limit: run.test.step_limit,
+        record,
+        ..Config::new(seed)
+    };
+    let findings: Findings = Arc::new(Mutex::new(None));
+    let found = findings.clone();
+    let RunOf { servers, body, .. } = run;
+    let report = panic::catch_unwind(AssertUnwindSafe(|| {
+        labrpc::run(&config, move |world| {
+            let watch = Rc::new(Watch::new(world.clone(), servers, found));
+            world.observe(watch.clone());
+            let mut cluster = Cluster::new(world, servers, watch);
+            body(&mut cluster);
+            cluster.into_measures()
+        })
+    }));
+    let found = findings.lock().take();
+    match report {
+        Ok(Report { outcome, trace_hash, virtual_time, trace, .. }) => {
+            let outcome = outcome.map_err(|failure| found.unwrap_or_else(|| finding_of(&failure)));
+            SeedRun { seed, outcome, trace_hash, virtual_time, trace }
+        }
+        Err(_) => SeedRun {
+            seed,
+            outcome: Err(Finding::new(
+                Class::KitFault,
+                "the kit itself",
+                "the simulation runs to its end",
+                "the simulation panicked; please report this with the seed",
+            )),
+            trace_hash: 0,
+            virtual_time: Duration::ZERO,
+            trace: None,
+        },
+    }
+}
+
+/// What the world's own failures mean for a student.
+fn finding_of(failure: &Failure) -> Finding {
+    let finding = match &failure.cause {
+        Cause::Panic { place, message } => match unwritten(message) {
+            Some(what) => Finding::new(
+                Class::NotStarted,
+                "every function of the stage is written",
+                "no `todo!` is reached",
+                format!("write this next, in {}: {what}", place.line),
+            ),
+            None if place.thread.starts_with("node tester ") => Finding::new(
+                Class::KitFault,
+                "the kit itself",
+                "the test does not panic",
+                failure.cause.to_string(),
+            ),
+            None => Finding::safety("no thread panics", "the servers run", failure.cause.to_string()),
+        },
+        Cause::Deadlock { .. } | Cause::TimeLimit { .. } => {
+            Finding::liveness("the cluster goes on", "the test comes to its end", failure.cause.to_string())
+        }
+        Cause::StepLimit { .. } => Finding::new(
+            Class::Performance,
+            "threads wait without polling",
+            "the test comes to its end",
+            failure.cause.to_string(),
+        ),
+        Cause::SwallowedCrash { .. } | Cause::LockNeededByDrop { .. } => Finding::safety(
+            "a server can crash at any moment",
+            "its threads unwind",
+            failure.cause.to_string(),
+        ),
+        Cause::Stopped { message } => Finding::new(Class::KitFault, "the kit itself", "a finding", message),
+    };
+    Finding { at: failure.at, ..finding }
+}
+
+/// What is still to be written, when `message` is that of a `todo!`.
+fn unwritten(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("not yet implemented")?;
+    Some(rest.strip_prefix(": ").unwrap_or("this function"))
+}

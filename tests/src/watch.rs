@@ -1,0 +1,169 @@
+//! Watches a run: turns the world's events into words of Raft and has every check judge them.
+//!
+//! Kit-owned.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use labraft::{
+    AppendEntriesArgs, AppendEntriesReply, InstallSnapshotArgs, InstallSnapshotReply, RequestVoteArgs,
+    RequestVoteReply, Term,
+};
+use labrpc::{Address, Body, Event, Leg, Message, NodeId, Observer, What, World};
+use parking_lot::Mutex;
+
+use crate::checks::{Checks, Life, Reply, Request, Seen};
+use crate::cluster::server_of;
+use crate::elections::Elections;
+use crate::finding::Finding;
+
+/// Where a run leaves what was found, for whoever reads it after the run has been torn down.
+pub(crate) type Findings = Arc<Mutex<Option<Finding>>>;
+
+/// The observer of a run.
+pub(crate) struct Watch {
+    world: World,
+    findings: Findings,
+    inner: RefCell<Inner>,
+}
+
+struct Inner {
+    checks: Checks,
+    elections: Elections,
+    /// The requests of all calls so far; the call numbered n is at n - 1.
+    requests: Vec<Option<Rc<Request>>>,
+}
+
+impl Watch {
+    pub(crate) fn new(world: World, servers: usize, findings: Findings) -> Watch {
+        let inner =
+            Inner { checks: Checks::new(servers), elections: Elections::default(), requests: Vec::new() };
+        Watch { world, findings, inner: RefCell::new(inner) }
+    }
+
+    /// Ends the run with a finding.
+    pub(crate) fn fail(&self, finding: Finding) -> ! {
+        let summary = finding.seen.clone();
+        self.findings.lock().get_or_insert(Finding { at: self.world.now(), ..finding });
+        self.world.fail(summary);
+    }
+
+    /// `get_state` has returned.
+    pub(crate) fn state(&self, of: Life, term: Term, is_leader: bool) {
+        self.judge(&Seen::State { of, term, is_leader });
+    }
+
+    /// Looks at the elections so far.
+    pub(crate) fn elections<R>(&self, f: impl FnOnce(&Elections) -> R) -> R {
+        f(&self.inner.borrow().elections)
+    }
+
+    fn judge(&self, seen: &Seen<'_>) {
+        let verdict = {
+            let mut inner = self.inner.borrow_mut();
+            inner.elections.see(self.world.now(), seen);
+            inner.checks.see(seen)
+        };
+        if let Err(finding) = verdict {
+            self.fail(finding);
+        }
+    }
+
+    fn sent(&self, message: &Message<'_>) {
+        let Some(from) = life(message.from) else { return };
+        match message.leg {
+            Leg::Request => {
+                let request = message.body.and_then(request_of).map(Rc::new);
+                {
+                    let requests = &mut self.inner.borrow_mut().requests;
+                    requests.resize(message.call as usize, None);
+                    requests[message.call as usize - 1] = request.clone();
+                }
+                if let Some(request) = request {
+                    self.judge(&Seen::RequestLeft { from, request: &request });
+                }
+            }
+            Leg::Reply => {
+                let Some((request, reply)) = self.exchange(message) else { return };
+                // Who asked is the network's knowledge, not a field of the request.
+                let asker = server_of(message.to);
+                self.judge(&Seen::ReplyLeft {
+                    from,
+                    asker,
+                    request: &request,
+                    reply: &reply,
+                    delivery: message.delivery,
+                });
+            }
+        }
+    }
+
+    fn delivered(&self, message: &Message<'_>, to: Life) {
+        match message.leg {
+            Leg::Request => {
+                if let Some(request) = self.request(message.call) {
+                    self.judge(&Seen::RequestDelivered { to, request: &request, delivery: message.delivery });
+                }
+            }
+            Leg::Reply => {
+                let (Some((request, reply)), Some(from)) = (self.exchange(message), life(message.from))
+                else {
+                    return;
+                };
+                self.judge(&Seen::ReplyDelivered { from, to, request: &request, reply: &reply });
+            }
+        }
+    }
+
+    fn request(&self, call: u64) -> Option<Rc<Request>> {
+        self.inner.borrow().requests.get(call as usize - 1).cloned().flatten()
+    }
+
+    fn exchange(&self, message: &Message<'_>) -> Option<(Rc<Request>, Reply)> {
+        Some((self.request(message.call)?, reply_of(message.body?)?))
+    }
+}
+
+impl Observer for Watch {
+    fn observe(&self, event: &Event<'_>) {
+        match event.what {
+            What::Sent(message) => self.sent(message),
+            What::Delivered(message) => {
+                let incarnation = self.world.incarnation(message.to);
+                if let Some(to) = life(Address { node: message.to, incarnation }) {
+                    self.delivered(message, to);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The life of a server; `None` for the tester.
+fn life(address: Address) -> Option<Life> {
+    let is_server = address.node != NodeId::TESTER;
+    is_server.then(|| Life { server: server_of(address.node), incarnation: address.incarnation })
+}
+
+fn request_of(body: &dyn Body) -> Option<Request> {
+    let body = body.as_any();
+    if let Some(args) = body.downcast_ref::<AppendEntriesArgs>() {
+        return Some(Request::Append(args.clone()));
+    }
+    if let Some(args) = body.downcast_ref::<RequestVoteArgs>() {
+        return Some(Request::Vote(args.clone()));
+    }
+    body.downcast_ref::<InstallSnapshotArgs>().map(|args| Request::Snapshot(args.clone()))
+}
+
+fn reply_of(body: &dyn Body) -> Option<Reply> {
+    let body = body.as_any();
+    if let Some(reply) = body.downcast_ref::<AppendEntriesReply>() {
+        return Some(Reply::Append(reply.clone()));
+    }
+    if let Some(reply) = body.downcast_ref::<RequestVoteReply>() {
+        return Some(Reply::Vote(reply.clone()));
+    }
+    body.downcast_ref::<InstallSnapshotReply>().map(|reply| Reply::Snapshot(reply.clone()))
+}
