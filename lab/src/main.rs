@@ -1,2 +1,115 @@
-//! The command `cargo lab`.
-fn main() {}
+//! The command `cargo lab`: where a student stands, grading, replaying, tracing.
+//!
+//! Kit-owned. This file maps commands to functions and results to exit codes. `build.rs` builds a
+//! stage's tests, `process.rs` runs one of them, `grade.rs` runs many, `show.rs` prints, `status.rs`
+//! remembers. Nothing here depends on student code: it is built and run as a child process, so its
+//! compile errors and crashes are results like any other.
+
+mod args;
+mod build;
+mod grade;
+mod kit;
+mod process;
+mod show;
+mod status;
+mod trouble;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use labgrading::{Catalog, Class, SeedRange, Test};
+
+use crate::args::{Arguments, Command, RunArguments, TestArguments};
+use crate::grade::Grades;
+use crate::kit::{Code, Kit};
+use crate::trouble::Trouble;
+
+/// All passed.
+const PASSED: u8 = 0;
+/// A test failed, or the student's code does not compile.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(trouble) => {
+            show::trouble(&trouble);
+            ExitCode::from(trouble.exit_code())
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<u8, Trouble> {
+    let catalog = Catalog::load();
+    let kit = Kit::find()?;
+    match &arguments.command {
+        None => {
+            show::status(&catalog, &kit, &status::read(&kit)?);
+            Ok(PASSED)
+        }
+        Some(Command::Test(arguments)) => test(&catalog, &kit, arguments),
+        Some(Command::Replay(arguments)) => replay(&catalog, &kit, arguments, show::replay),
+        Some(Command::Trace(arguments)) => replay(&catalog, &kit, arguments, show::trace),
+    }
+}
+
+fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, Trouble> {
+    let tests = catalog.select(&arguments.names)?;
+    let code = Code::from_flag(arguments.solution);
+    let seeds = |test: &Test| match (arguments.seed, arguments.seeds) {
+        (Some(seed), _) => SeedRange { first: seed, last: seed },
+        (None, count) => SeedRange { first: 1, last: count.unwrap_or(test.seeds) },
+    };
+    let fingerprint = kit.fingerprint()?;
+    let binaries = build::stages(catalog, kit, &tests, code)?;
+    let grades = grade::all(&tests, &binaries, code, seeds, |grade| {
+        if !arguments.json {
+            show::grade(grade);
+        }
+    })?;
+    if arguments.json {
+        show::json(&grades, code);
+    } else {
+        show::grades(catalog, &grades);
+    }
+    if code == Code::Student {
+        status::update(kit, fingerprint, &grades)?;
+    }
+    exit_code(&grades)
+}
+
+fn exit_code(grades: &Grades) -> Result<u8, Trouble> {
+    if let Some(grade) = grades.0.iter().find(|grade| grade.class() == Some(Class::KitFault)) {
+        return Err(Trouble::Kit(format!("{} failed through a fault of the kit itself", grade.test.id)));
+    }
+    Ok(if grades.0.iter().all(|grade| grade.class().is_none()) { PASSED } else { FAILED })
+}
+
+/// Runs one seed with a trace, and shows it.
+fn replay(
+    catalog: &Catalog,
+    kit: &Kit,
+    arguments: &RunArguments,
+    show: fn(&process::Run),
+) -> Result<u8, Trouble> {
+    let test = catalog.test(&arguments.id).ok_or_else(|| match catalog.stage(&arguments.id) {
+        Some(stage) => {
+            let ids: Vec<&str> = catalog.tests_of(&stage.id).map(|test| test.id.as_str()).collect();
+            Trouble::Usage(format!("'{}' is a stage; name one of its tests: {}", stage.id, ids.join(", ")))
+        }
+        None => catalog.unknown(&arguments.id).into(),
+    })?;
+    let code = Code::from_flag(arguments.solution);
+    let binaries = build::stages(catalog, kit, &[test], code)?;
+    let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
+    let run = process::run(test, &binaries[test.stage()], seeds, code, true, &mut |_| {})?;
+    show(&run);
+    match run.failure() {
+        None => Ok(PASSED),
+        Some(failure) if failure.class == Class::KitFault => {
+            Err(Trouble::Kit(format!("{} failed through a fault of the kit itself", test.id)))
+        }
+        Some(_) => Ok(FAILED),
+    }
+}

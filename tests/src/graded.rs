@@ -37,23 +37,24 @@ pub fn graded(id: &str, servers: usize, body: Body) {
     }
     let seeds = seeds_from_environment().unwrap_or_else(|message| fail_quietly(&message));
     let suffix = if cfg!(feature = "solution") { " --solution" } else { "" };
-    let outcome = run_all(run, seeds, suffix, &mut |_, _| {});
+    let outcome = run_all(run, seeds, suffix, false, &mut |_, _| {});
     if let Outcome::Failed(failure) = outcome {
         fail_quietly(&failure.report);
     }
 }
 
 /// Runs seeds up to the first that fails, and judges what was measured in all of them. Tells `tell` of
-/// every seed.
+/// every seed. Records every run if asked to; otherwise only that of a failure, by running it again.
 fn run_all(
     run: RunOf<'_>,
     seeds: SeedRange,
     replay_suffix: &str,
+    record: bool,
     tell: &mut dyn FnMut(&SeedRun, &Outcome),
 ) -> Outcome {
     let mut measures: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
     for seed in seeds.first..=seeds.last {
-        let seed_run = run_seed(run, seed, false);
+        let seed_run = run_seed(run, seed, record);
         let outcome = match &seed_run.outcome {
             Ok(measured) => {
                 for (name, value) in measured {
@@ -61,7 +62,8 @@ fn run_all(
                 }
                 Outcome::Passed
             }
-            Err(finding) => explain(run, seed, finding, seed_run.trace_hash, replay_suffix),
+            Err(finding) if record => failed(run.test, &seed_run, finding, replay_suffix),
+            Err(finding) => explain(run, &seed_run, finding, replay_suffix),
         };
         tell(&seed_run, &outcome);
         if matches!(outcome, Outcome::Failed(_)) {
@@ -73,16 +75,24 @@ fn run_all(
 
 /// Runs a failed seed again, recording, and reports. A run that takes another course the second time is
 /// reported as such: nothing else that can be said of it would hold.
-fn explain(run: RunOf<'_>, seed: u64, finding: &Finding, trace_hash: u64, replay_suffix: &str) -> Outcome {
-    let again = run_seed(run, seed, true);
-    let mut text = report(run.test, seed, finding, again.trace.as_ref(), replay_suffix);
-    if again.trace_hash != trace_hash {
-        text.push_str(
-            "  The run went differently when it was repeated. Something in it depends on more than the seed,\n  \
-             such as the order of a std HashMap, the real clock, or a real thread.\n",
-        );
+fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
+    let again = run_seed(run, first.seed, true);
+    let outcome = failed(run.test, &again, finding, replay_suffix);
+    match outcome {
+        Outcome::Failed(mut failure) if again.trace_hash != first.trace_hash => {
+            failure.report.push_str(
+                "  The run went differently when it was repeated. Something in it depends on more than the\n  \
+                 seed, such as the order of a std HashMap, the real clock, or a real thread.\n",
+            );
+            Outcome::Failed(failure)
+        }
+        outcome => outcome,
     }
-    Outcome::Failed(Failure { class: finding.class, summary: finding.seen.clone(), report: text })
+}
+
+fn failed(test: &Test, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
+    let report = report(test, recorded.seed, finding, recorded.trace.as_ref(), replay_suffix);
+    Outcome::Failed(Failure { class: finding.class, summary: finding.seen.clone(), report })
 }
 
 /// Limits that hold for the median over the seeds, because chance alone can break them on one.
@@ -119,10 +129,9 @@ fn answer(run: RunOf<'_>, order: &Order) {
         // When nobody reads any more there is nobody to tell.
         let _ = out.write_all(format_record(&order.nonce, record).as_bytes()).and_then(|()| out.flush());
     };
-    let outcome = run_all(run, order.seeds, &order.replay_suffix, &mut |seed_run, outcome| {
-        if order.trace {
-            let recorded = run_seed(run, seed_run.seed, true);
-            send(&Record::Trace { text: recorded.trace.as_ref().map(columns).unwrap_or_default() });
+    let outcome = run_all(run, order.seeds, &order.replay_suffix, order.trace, &mut |seed_run, outcome| {
+        if let Some(trace) = &seed_run.trace {
+            send(&Record::Trace { text: columns(trace) });
         }
         send(&Record::Seed {
             seed: seed_run.seed,

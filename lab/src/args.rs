@@ -1,0 +1,70 @@
+//! The command line.
+//!
+//! Kit-owned.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Grade, replay and trace your work on the labs.
+///
+/// Without a command: where you are, stage by stage, and what to do next.
+#[derive(Debug, Parser)]
+#[command(name = "cargo lab", bin_name = "cargo lab", version, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 all passed, 1 tests failed, 2 wrong usage, 3 the kit itself failed, \
+                        4 undecided (interrupted).")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Grade stages or single tests; all of them when none is named.
+    Test(TestArguments),
+    /// Run one seed of a test again, and show how it went and how it ended.
+    Replay(RunArguments),
+    /// Run one seed of a test again, and print everything that happened, a column per server.
+    Trace(RunArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArguments {
+    /// Stages (2a) or tests (2a::initial_election).
+    #[arg(value_name = "STAGE or ID")]
+    pub(crate) names: Vec<String>,
+    /// Run seeds 1 to N of each test.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) seeds: Option<u64>,
+    /// Run this seed only.
+    #[arg(long, value_name = "S", value_parser = parse_seed, conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Grade the reference solution instead of your files.
+    #[arg(long)]
+    pub(crate) solution: bool,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    /// The test, such as 2a::initial_election.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The seed.
+    #[arg(long, value_name = "S", value_parser = parse_seed)]
+    pub(crate) seed: u64,
+    /// Run the reference solution instead of your files.
+    #[arg(long)]
+    pub(crate) solution: bool,
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("the number of seeds is a whole number, at least 1".into()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Building the tests of a stage, with the student's code or the reference in them.
+//!
+//! Kit-owned. Cargo does the work; its messages tell whose code is at fault when it fails.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use labgrading::{Catalog, Test};
+use serde::Deserialize;
+
+use crate::kit::{Code, Kit, STUDENT_CRATES};
+use crate::trouble::Trouble;
+
+/// The test program of each stage, by the stage's id.
+pub(crate) type Binaries = BTreeMap<String, PathBuf>;
+
+/// A line of cargo's output, as far as it matters here.
+#[derive(Deserialize)]
+struct CargoMessage {
+    reason: String,
+    package_id: Option<String>,
+    message: Option<Diagnostic>,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Diagnostic {
+    level: String,
+    rendered: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Builds the programs that hold `tests`.
+pub(crate) fn stages(catalog: &Catalog, kit: &Kit, tests: &[&Test], code: Code) -> Result<Binaries, Trouble> {
+    let stages: Vec<_> =
+        catalog.stages.iter().filter(|stage| tests.iter().any(|test| test.stage() == stage.id)).collect();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(kit.root()).args(["test", "--no-run", "--package", "tests"]);
+    for stage in &stages {
+        cargo.args(["--test", &stage.binary]);
+    }
+    if code == Code::Solution {
+        cargo.args(["--features", "solution"]);
+    }
+    let for_humans = std::io::stderr().is_terminal();
+    if for_humans && std::env::var_os("NO_COLOR").is_none() {
+        cargo.arg("--message-format=json-diagnostic-rendered-ansi");
+    } else {
+        cargo.arg("--message-format=json");
+    }
+    if !for_humans {
+        cargo.arg("--quiet");
+    }
+    let built = run(cargo)?;
+    stages
+        .iter()
+        .map(|stage| match built.get(&stage.binary) {
+            Some(program) => Ok((stage.id.clone(), program.clone())),
+            None => Err(Trouble::Kit(format!("cargo built no program called {}", stage.binary))),
+        })
+        .collect()
+}
+
+/// Runs cargo and returns the programs it built, by name.
+fn run(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>, Trouble> {
+    let trouble = |error| Trouble::Kit(format!("cargo cannot be run: {error}"));
+    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(trouble)?;
+    let output = child.stdout.take().expect("its output is piped");
+    let mut built = BTreeMap::new();
+    let mut failed_package = None;
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(trouble)?;
+        let Ok(message) = serde_json::from_str::<CargoMessage>(&line) else { continue };
+        let package = message.package_id.as_deref().map(package_name).unwrap_or_default().to_owned();
+        let is_students = STUDENT_CRATES.contains(&package.as_str());
+        match (message.reason.as_str(), message.message) {
+            ("compiler-message", Some(diagnostic)) => {
+                let is_error = diagnostic.level.starts_with("error");
+                if is_error || is_students {
+                    // A closed standard error takes no more messages; the exit code still tells.
+                    let _ = std::io::stderr().write_all(diagnostic.rendered.unwrap_or_default().as_bytes());
+                }
+                if is_error {
+                    failed_package.get_or_insert(package);
+                }
+            }
+            ("compiler-artifact", _) => {
+                if let (Some(target), Some(program)) = (message.target, message.executable) {
+                    built.insert(target.name, program);
+                }
+            }
+            _ => {}
+        }
+    }
+    if child.wait().map_err(trouble)?.success() {
+        return Ok(built);
+    }
+    match failed_package {
+        Some(package) if STUDENT_CRATES.contains(&package.as_str()) => {
+            Err(Trouble::DoesNotCompile { package })
+        }
+        Some(package) => Err(Trouble::Kit(format!(
+            "{package}, a part of the kit, does not compile; `git status` shows what was changed in it"
+        ))),
+        None => Err(Trouble::Kit("cargo could not build the tests; its own message is above".into())),
+    }
+}
+
+/// The name in a package id such as `path+file:///kit/labraft#0.1.0` or `registry+https://...#serde@1.0.0`.
+fn package_name(id: &str) -> &str {
+    let (source, name) = id.split_once('#').unwrap_or((id, id));
+    match name.split_once('@') {
+        Some((name, _version)) => name,
+        None => source.rsplit('/').next().unwrap_or(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_name;
+
+    #[test]
+    fn package_ids_of_every_form_have_a_name() {
+        assert_eq!(package_name("path+file:///kit/labraft#0.1.0"), "labraft");
+        assert_eq!(package_name("path+file:///kit/folder#labraft@0.1.0"), "labraft");
+        assert_eq!(package_name("registry+https://example.org/index#serde@1.0.0"), "serde");
+    }
+}

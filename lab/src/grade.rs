@@ -1,0 +1,143 @@
+//! Grading: many tests at once, one process each.
+//!
+//! Kit-owned.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use labgrading::{Class, Record, SeedRange, Test};
+
+use crate::kit::Code;
+use crate::process::{self, Run};
+use crate::trouble::Trouble;
+
+/// The grade of one test.
+#[derive(Clone, Debug)]
+pub(crate) struct Grade {
+    pub(crate) test: Test,
+    pub(crate) seeds: SeedRange,
+    pub(crate) run: Run,
+}
+
+impl Grade {
+    /// What kind of failure it is; `None` when the test passed.
+    pub(crate) fn class(&self) -> Option<Class> {
+        self.run.failure().map(|failure| failure.class)
+    }
+
+    pub(crate) fn points(&self) -> u32 {
+        if self.class().is_none() { self.test.points } else { 0 }
+    }
+
+    /// The seed that failed, when a seed did.
+    pub(crate) fn failed_seed(&self) -> Option<u64> {
+        self.class()?;
+        match self.run.seeds.last() {
+            Some(Record::Seed { seed, outcome: labgrading::Outcome::Failed(_), .. }) => Some(*seed),
+            _ => None,
+        }
+    }
+}
+
+/// The grades of several tests, in the catalogue's order.
+#[derive(Clone, Debug)]
+pub(crate) struct Grades(pub(crate) Vec<Grade>);
+
+/// Runs all `tests` and tells `tell` of each grade, in order, as soon as it and those before it are
+/// there.
+pub(crate) fn all(
+    tests: &[&Test],
+    binaries: &BTreeMap<String, PathBuf>,
+    code: Code,
+    seeds: impl Fn(&Test) -> SeedRange + Sync,
+    mut tell: impl FnMut(&Grade),
+) -> Result<Grades, Trouble> {
+    let interrupted = watch_for_interrupt()?;
+    let bar = progress_bar(tests.iter().map(|test| seeds(test).count()).sum());
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(tests.len());
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (sender, next, seeds, bar) = (sender.clone(), &next, &seeds, &bar);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(test) = tests.get(index) else { return };
+                    if interrupted.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let range = seeds(test);
+                    let mut ran = 0;
+                    let run =
+                        process::run(test, &binaries[test.stage()], range, code, false, &mut |record| {
+                            if let Record::Seed { .. } = record {
+                                ran += 1;
+                                bar.inc(1);
+                            }
+                        });
+                    // Seeds after one that failed are not run.
+                    bar.inc(range.count() - ran);
+                    let grade = run.map(|run| Grade { test: (*test).clone(), seeds: range, run });
+                    if sender.send((index, grade)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        collect(tests.len(), &receiver, interrupted, &bar, &mut tell)
+    })
+}
+
+fn collect(
+    expected: usize,
+    receiver: &mpsc::Receiver<(usize, Result<Grade, Trouble>)>,
+    interrupted: &AtomicBool,
+    bar: &ProgressBar,
+    tell: &mut impl FnMut(&Grade),
+) -> Result<Grades, Trouble> {
+    let mut waiting = BTreeMap::new();
+    let mut grades = Vec::new();
+    for (index, grade) in receiver {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        waiting.insert(index, grade?);
+        while let Some(grade) = waiting.remove(&grades.len()) {
+            bar.suspend(|| tell(&grade));
+            grades.push(grade);
+        }
+    }
+    bar.finish_and_clear();
+    if grades.len() < expected {
+        let done = grades.len() + waiting.len();
+        return Err(Trouble::Interrupted(format!(
+            "interrupted after {done} of {expected} tests; no result was saved"
+        )));
+    }
+    Ok(Grades(grades))
+}
+
+/// A bar on standard error that nobody sees in a pipe.
+fn progress_bar(seeds: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left");
+    ProgressBar::new(seeds).with_style(style.expect("the template is valid"))
+}
+
+/// True once the user has pressed Ctrl-C, which also ends the test processes.
+fn watch_for_interrupt() -> Result<&'static AtomicBool, Trouble> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    let handler = || {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        process::kill_all();
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|error| Trouble::Kit(format!("Ctrl-C cannot be watched for: {error}")))?;
+    Ok(&INTERRUPTED)
+}

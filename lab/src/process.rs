@@ -1,0 +1,176 @@
+//! Running one test in a process of its own, and reading its verdict.
+//!
+//! Kit-owned. The order, with a fresh nonce, goes in through standard input before any student code
+//! runs. The verdict is the last record that carries the nonce; a process that ends without one has
+//! failed, whatever its exit code says.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_record};
+
+use crate::kit::Code;
+use crate::trouble::Trouble;
+
+/// How a test went.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// The id of the test.
+    pub(crate) id: String,
+    /// The seed records, in order.
+    pub(crate) seeds: Vec<Record>,
+    /// The trace of the last seed, if one was asked for.
+    pub(crate) trace: Option<String>,
+    /// What the student's code printed.
+    pub(crate) printed: Vec<String>,
+    /// The verdict.
+    pub(crate) outcome: Outcome,
+}
+
+impl Run {
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        match &self.outcome {
+            Outcome::Passed => None,
+            Outcome::Failed(failure) => Some(failure),
+        }
+    }
+}
+
+/// The processes that are running now, by process id.
+static RUNNING: Mutex<BTreeMap<u32, Child>> = Mutex::new(BTreeMap::new());
+
+fn running() -> MutexGuard<'static, BTreeMap<u32, Child>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends every test process. Those who wait for them see them end without a verdict.
+pub(crate) fn kill_all() {
+    for child in running().values_mut() {
+        // One that has ended by itself needs no killing.
+        let _ = child.kill();
+    }
+}
+
+/// Runs `test` on `seeds`. Tells `tell` of every record as it comes.
+pub(crate) fn run(
+    test: &Test,
+    program: &Path,
+    seeds: SeedRange,
+    code: Code,
+    trace: bool,
+    tell: &mut dyn FnMut(&Record),
+) -> Result<Run, Trouble> {
+    let order = Order { nonce: nonce(), seeds, trace, replay_suffix: code.suffix().into() };
+    let mut child = start(test, program)?;
+    let mut stdin = child.stdin.take().expect("its input is piped");
+    let line = serde_json::to_string(&order).expect("orders consist of plain data");
+    // A process that has died already cannot read; that it says nothing is noticed below.
+    let _ = writeln!(stdin, "{line}");
+    drop(stdin);
+
+    let mut errors = child.stderr.take().expect("its errors are piped");
+    let errors = thread::spawn(move || {
+        let mut text = Vec::new();
+        // What could be read before an error is all there is.
+        let _ = errors.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let process_id = child.id();
+    running().insert(process_id, child);
+    let mut run = Run {
+        id: test.id.clone(),
+        seeds: Vec::new(),
+        trace: None,
+        printed: Vec::new(),
+        outcome: Outcome::Passed,
+    };
+    let mut verdict = None;
+    let mut bytes = Vec::new();
+    while output.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+        bytes.clear();
+        match parse_record(&order.nonce, &line) {
+            None => run.printed.extend(students_own(test, line)),
+            Some(record) => {
+                tell(&record);
+                match record {
+                    Record::Finished { outcome } => verdict = Some(outcome),
+                    Record::Trace { text } => run.trace = Some(text),
+                    Record::Seed { .. } => run.seeds.push(record),
+                }
+            }
+        }
+    }
+    let mut child = running().remove(&process_id).expect("nobody else takes it");
+    let status = child
+        .wait()
+        .map_err(|error| Trouble::Kit(format!("a test process cannot be waited for: {error}")))?;
+    let errors = errors.join().unwrap_or_default();
+    run.outcome = verdict.unwrap_or_else(|| Outcome::Failed(ended_early(test, &run, status, &errors, code)));
+    run.printed.extend(errors.lines().map(str::to_owned));
+    Ok(run)
+}
+
+fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
+    Command::new(program)
+        .args(["--exact", test.function(), "--nocapture", "--test-threads=1"])
+        .env("LAB_ORDER_ON_STDIN", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| Trouble::file("run", program, &error))
+}
+
+/// Something that nobody can guess, so that a program cannot print a record by accident.
+fn nonce() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("lab-{:016x}{:016x}", random(), random())
+}
+
+/// A line of output without what the test program's own frame puts there.
+fn students_own(test: &Test, line: String) -> Option<String> {
+    let frame = ["running 1 test", "test result: ok.", "test result: FAILED.", "ok"];
+    if line.is_empty() || frame.iter().any(|part| line.starts_with(part)) {
+        return None;
+    }
+    match line.strip_prefix(&format!("test {} ... ", test.function())) {
+        Some("") => None,
+        Some(rest) => Some(rest.to_owned()),
+        None => Some(line),
+    }
+}
+
+/// The failure of a process that ended without a verdict.
+fn ended_early(test: &Test, run: &Run, status: ExitStatus, errors: &str, code: Code) -> Failure {
+    let last = run.seeds.last().map(|record| match record {
+        Record::Seed { seed, .. } => *seed,
+        _ => 0,
+    });
+    let summary = format!("the test process ended before its verdict ({status})");
+    let mut report = format!("FAIL {}  ({})\n  {summary}\n", test.id, Class::Safety);
+    match last {
+        Some(seed) => report.push_str(&format!("  seed {seed} was the last that ran to its end\n")),
+        None => report.push_str("  no seed ran to its end\n"),
+    }
+    report
+        .push_str("  expected  the servers' code never ends the process, by `exit`, `abort` or otherwise\n");
+    for line in errors.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
+        report.push_str(&format!("  it said   {line}\n"));
+    }
+    if let Some(seed) = last {
+        report.push_str(&format!(
+            "  replay    cargo lab replay {} --seed {}{}\n",
+            test.id,
+            seed + 1,
+            code.suffix()
+        ));
+    }
+    Failure { class: Class::Safety, summary, report }
+}

@@ -1,0 +1,238 @@
+//! Everything that `cargo lab` prints.
+//!
+//! Kit-owned. Results go to standard output, trouble to standard error; colours only to a terminal, and
+//! not where `NO_COLOR` is set.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+
+use anstyle::{AnsiColor, Style};
+use labgrading::{Catalog, Class, Outcome, Record};
+use serde_json::json;
+
+use crate::grade::{Grade, Grades};
+use crate::kit::{Code, Kit};
+use crate::process::Run;
+use crate::status::Status;
+use crate::trouble::Trouble;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const DULL: Style = AnsiColor::Yellow.on_default();
+const STRONG: Style = Style::new().bold();
+
+/// How many of the last lines of a trace a replay shows.
+const TRACE_TAIL: usize = 40;
+
+/// Prints to standard output. When the reader of a pipe has gone there is nothing left to do.
+fn put(text: impl Display) {
+    let mut out = anstream::stdout().lock();
+    if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
+        let code = if error.kind() == ErrorKind::BrokenPipe { 0 } else { 3 };
+        std::process::exit(code);
+    }
+}
+
+fn painted(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Says what went wrong.
+pub(crate) fn trouble(trouble: &Trouble) {
+    let mut err = anstream::stderr().lock();
+    // Where standard error is closed the exit code has to do.
+    let _ = writeln!(err, "{} {trouble}", painted(BAD, "cargo lab:"));
+}
+
+/// One line for one test.
+pub(crate) fn grade(grade: &Grade) {
+    let (word, detail) = match grade.run.failure() {
+        None => (painted(GOOD, "ok         "), grade.seeds.to_string()),
+        Some(failure) if failure.class == Class::NotStarted => (painted(DULL, "not started"), String::new()),
+        Some(failure) => {
+            let place = grade.failed_seed().map(|seed| format!("seed {seed}: ")).unwrap_or_default();
+            let line = failure.summary.lines().next().unwrap_or_default().to_owned();
+            (painted(BAD, "FAIL       "), format!("{place}{line}"))
+        }
+    };
+    let points = format!("{}/{}", grade.points(), grade.test.points);
+    let line = format!("{word}  {points:>5}  {:<28}  {detail}", grade.test.id);
+    put(format_args!("{}\n", line.trim_end()));
+}
+
+/// The reports of what failed, and the score table.
+pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
+    let failures = || grades.0.iter().filter_map(|grade| grade.run.failure());
+    for failure in failures().filter(|failure| failure.class != Class::NotStarted) {
+        put(format_args!("\n{}", failure.report));
+    }
+    let width = catalog.stages.iter().map(|stage| stage.title.len()).max().unwrap_or(0);
+    put(format_args!("\n{}\n", painted(STRONG, format!("stage  {:<width$}  passed  points", ""))));
+    let (mut points, mut points_max) = (0, 0);
+    for stage in &catalog.stages {
+        let of_stage: Vec<&Grade> = grades.0.iter().filter(|grade| grade.test.stage() == stage.id).collect();
+        if of_stage.is_empty() {
+            continue;
+        }
+        let passed = of_stage.iter().filter(|grade| grade.class().is_none()).count();
+        let scored: u32 = of_stage.iter().map(|grade| grade.points()).sum();
+        let possible: u32 = of_stage.iter().map(|grade| grade.test.points).sum();
+        points += scored;
+        points_max += possible;
+        let (id, title) = (stage.id.to_uppercase(), &stage.title);
+        let passed = format!("{passed}/{}", of_stage.len());
+        put(format_args!("{id:<5}  {title:<width$}  {passed:>6}  {:>6}\n", format!("{scored}/{possible}")));
+    }
+    put(format_args!("total  {:<width$}  {:>6}  {:>6}\n", "", "", format!("{points}/{points_max}")));
+    if let Some(failure) = failures().find(|failure| failure.class == Class::NotStarted) {
+        put(format_args!("\n{}\n", capitalized(&failure.summary)));
+    }
+}
+
+/// All grades as one JSON object.
+pub(crate) fn json(grades: &Grades, code: Code) {
+    let tests: Vec<_> = grades
+        .0
+        .iter()
+        .map(|grade| {
+            let failure = grade.run.failure();
+            json!({
+                "id": grade.test.id,
+                "title": grade.test.title,
+                "points": grade.points(),
+                "max_points": grade.test.points,
+                "passed": failure.is_none(),
+                "class": failure.map(|failure| failure.class),
+                "summary": failure.map(|failure| &failure.summary),
+                "report": failure.map(|failure| &failure.report),
+                "failed_seed": grade.failed_seed(),
+                "seeds": grade.run.seeds.iter().filter_map(seed_json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let object = json!({
+        "schema": "raftlab/grades/1",
+        "kit_version": env!("CARGO_PKG_VERSION"),
+        "code": if code == Code::Solution { "solution" } else { "student" },
+        "points": grades.0.iter().map(Grade::points).sum::<u32>(),
+        "max_points": grades.0.iter().map(|grade| grade.test.points).sum::<u32>(),
+        "tests": tests,
+    });
+    put(format_args!("{object}\n"));
+}
+
+fn seed_json(record: &Record) -> Option<serde_json::Value> {
+    match record {
+        Record::Seed { seed, outcome, trace_hash, virtual_ms, measures } => Some(json!({
+            "seed": seed,
+            "passed": *outcome == Outcome::Passed,
+            "trace_hash": trace_hash,
+            "virtual_ms": virtual_ms,
+            "measures": measures,
+        })),
+        _ => None,
+    }
+}
+
+/// Where the student is, and what to do next.
+pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
+    let fingerprint = kit.fingerprint().ok();
+    let mut next = None;
+    let mut is_old = false;
+    for stage in &catalog.stages {
+        let possible: u32 = catalog.tests_of(&stage.id).map(|test| test.points).sum();
+        let passed = |id: &str| status.tests.get(id).is_some_and(|remembered| remembered.class.is_none());
+        let scored: u32 =
+            catalog.tests_of(&stage.id).filter(|test| passed(&test.id)).map(|test| test.points).sum();
+        let heading = format!("{}  {}", stage.id.to_uppercase(), stage.title);
+        put(format_args!("{}  {scored}/{possible} points\n", painted(STRONG, format!("{heading:<34}"))));
+        for test in catalog.tests_of(&stage.id) {
+            let (word, detail) = match status.tests.get(&test.id) {
+                None => (painted(DULL, "not graded "), ""),
+                Some(remembered) => {
+                    is_old |= Some(remembered.fingerprint) != fingerprint;
+                    match remembered.class {
+                        None => (painted(GOOD, "ok         "), ""),
+                        Some(Class::NotStarted) => (painted(DULL, "not started"), ""),
+                        Some(_) => (
+                            painted(BAD, "FAIL       "),
+                            remembered.summary.lines().next().unwrap_or_default(),
+                        ),
+                    }
+                }
+            };
+            let line = format!(
+                "  {word}  {:<28}  {}",
+                test.id,
+                if detail.is_empty() { &test.title } else { detail }
+            );
+            put(format_args!("{}\n", line.trim_end()));
+            if next.is_none() && !passed(&test.id) {
+                next = Some((stage, test, status.tests.get(&test.id)));
+            }
+        }
+    }
+    if is_old {
+        put("\nSome of these grades are older than your last edit.\n");
+    }
+    put("\nNext: ");
+    match next {
+        None => put("every stage there is has passed.\n"),
+        Some((stage, _, None)) => put(format_args!(
+            "read {}, write {}, then run `cargo lab test {}`.\n",
+            stage.chapter, stage.file, stage.id
+        )),
+        Some((stage, _, Some(remembered))) if remembered.class == Some(Class::NotStarted) => {
+            put(format_args!(
+                "read {}; {}; then run `cargo lab test {}`.\n",
+                stage.chapter, remembered.summary, stage.id
+            ))
+        }
+        Some((_, test, Some(remembered))) => match remembered.seed {
+            Some(seed) => {
+                put(format_args!("see why it fails with `cargo lab replay {} --seed {seed}`.\n", test.id))
+            }
+            None => put(format_args!("run `cargo lab test {}`.\n", test.id)),
+        },
+    }
+}
+
+/// One seed that was run again: what was printed, the end of the trace, the verdict.
+pub(crate) fn replay(run: &Run) {
+    for line in &run.printed {
+        put(format_args!("{line}\n"));
+    }
+    if let Some(trace) = &run.trace {
+        let lines: Vec<&str> = trace.lines().collect();
+        let skipped = lines.len().saturating_sub(TRACE_TAIL + 1);
+        put(format_args!("{}\n", lines.first().unwrap_or(&"")));
+        if skipped > 0 {
+            put(format_args!("    ... {skipped} lines before these; `cargo lab trace` prints them all\n"));
+        }
+        lines.iter().skip(1 + skipped).for_each(|line| put(format_args!("{line}\n")));
+    }
+    if let Some(Record::Seed { seed, trace_hash, virtual_ms, measures, .. }) = run.seeds.last() {
+        let time = *virtual_ms as f64 / 1000.0;
+        put(format_args!("\n{}  seed {seed}  {time:.3} virtual s  trace {trace_hash}\n", run.id));
+        for (name, value) in measures {
+            put(format_args!("  {name} = {value:.3}\n"));
+        }
+    }
+    match run.failure() {
+        None => put(format_args!("{}\n", painted(GOOD, "passed"))),
+        Some(failure) => put(&failure.report),
+    }
+}
+
+/// The whole trace of one seed.
+pub(crate) fn trace(run: &Run) {
+    match &run.trace {
+        Some(trace) => put(trace),
+        None => put(run.failure().map(|failure| failure.report.as_str()).unwrap_or_default()),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
