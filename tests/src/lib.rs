@@ -19,3 +19,4 @@ pub use self::cluster::{Cluster, node_of, server_of};
 pub use self::finding::Finding;
 pub use self::graded::graded;
 pub use self::limits::*;
+pub use self::run::{Body, run_unjudged};

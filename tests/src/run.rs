@@ -17,7 +17,7 @@ use crate::finding::Finding;
 use crate::watch::{Findings, Watch};
 
 /// What a test does with its cluster.
-pub(crate) type Body = fn(&mut Cluster);
+pub type Body = fn(&mut Cluster);
 
 /// What there is to run.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,27 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
             trace: None,
         },
     }
+}
+
+/// Runs a cluster outside of any test, for benchmarks; with or without the checks. Returns the virtual
+/// time it took.
+///
+/// # Panics
+///
+/// When the run fails.
+pub fn run_unjudged(servers: usize, seed: u64, is_watched: bool, body: Body) -> Duration {
+    let config = Config { time_limit: Duration::MAX, step_limit: u64::MAX, ..Config::new(seed) };
+    let report = labrpc::run(&config, move |world| {
+        let watch = Rc::new(Watch::new(world.clone(), servers, Findings::default()));
+        if is_watched {
+            world.observe(watch.clone());
+        }
+        body(&mut Cluster::new(world, servers, watch));
+    });
+    if let Err(failure) = report.outcome {
+        panic!("a benchmark does not fail: {failure}");
+    }
+    report.virtual_time
 }
 
 /// What the world's own failures mean for a student.

@@ -116,10 +116,10 @@ impl Display for Cause {
                 write!(f, "{} panicked at {}: {message}", place.thread, place.line)
             }
             Cause::Deadlock { circle, waiting } => {
-                f.write_str(if *circle {
-                    "deadlock: these threads wait for each other"
-                } else {
-                    "deadlock: every thread waits, and nothing is left that could wake one"
+                f.write_str(match (circle, waiting.len()) {
+                    (true, 1) => "deadlock: this thread waits for itself",
+                    (true, _) => "deadlock: these threads wait for each other",
+                    (false, _) => "deadlock: every thread waits, and nothing is left that could wake one",
                 })?;
                 waiting.iter().try_for_each(|stuck| write!(f, "\n  {stuck}"))
             }
