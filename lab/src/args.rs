@@ -32,10 +32,10 @@ pub(crate) struct TestArguments {
     #[arg(value_name = "STAGE or ID")]
     pub(crate) names: Vec<String>,
     /// Run seeds 1 to N of each test.
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     pub(crate) seeds: Option<u64>,
     /// Run this seed only.
-    #[arg(long, value_name = "S", value_parser = parse_seed, conflicts_with = "seeds")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = parse_seed, conflicts_with = "seeds")]
     pub(crate) seed: Option<u64>,
     /// Grade the reference solution instead of your files.
     #[arg(long)]
@@ -51,7 +51,7 @@ pub(crate) struct RunArguments {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// The seed.
-    #[arg(long, value_name = "S", value_parser = parse_seed)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = parse_seed)]
     pub(crate) seed: u64,
     /// Run the reference solution instead of your files.
     #[arg(long)]

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use labgrading::{Catalog, Test};
 use serde::Deserialize;
 
+use crate::interrupt;
 use crate::kit::{Code, Kit, STUDENT_CRATES};
 use crate::trouble::Trouble;
 
@@ -39,6 +40,11 @@ struct Target {
 
 /// Builds the programs that hold `tests`.
 pub(crate) fn stages(catalog: &Catalog, kit: &Kit, tests: &[&Test], code: Code) -> Result<Binaries, Trouble> {
+    let target = kit.target();
+    if target.is_file() {
+        let target = target.display();
+        return Err(Trouble::Kit(format!("{target} is a file, where a folder is needed; move it away")));
+    }
     let stages: Vec<_> =
         catalog.stages.iter().filter(|stage| tests.iter().any(|test| test.stage() == stage.id)).collect();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -99,7 +105,11 @@ fn run(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>, Trouble> {
             _ => {}
         }
     }
-    if child.wait().map_err(trouble)?.success() {
+    let status = child.wait().map_err(trouble)?;
+    if interrupt::requested() {
+        return Err(Trouble::Interrupted("interrupted while building; nothing was graded".into()));
+    }
+    if status.success() {
         return Ok(built);
     }
     match failed_package {

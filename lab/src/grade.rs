@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use labgrading::{Class, Record, SeedRange, Test};
 
+use crate::interrupt;
 use crate::kit::Code;
 use crate::process::{self, Run};
 use crate::trouble::Trouble;
@@ -57,7 +58,6 @@ pub(crate) fn all(
     seeds: impl Fn(&Test) -> SeedRange + Sync,
     mut tell: impl FnMut(&Grade),
 ) -> Result<Grades, Trouble> {
-    let interrupted = watch_for_interrupt()?;
     let bar = progress_bar(tests.iter().map(|test| seeds(test).count()).sum());
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(tests.len());
     let next = AtomicUsize::new(0);
@@ -69,7 +69,7 @@ pub(crate) fn all(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(test) = tests.get(index) else { return };
-                    if interrupted.load(Ordering::Relaxed) {
+                    if interrupt::requested() {
                         return;
                     }
                     let range = seeds(test);
@@ -91,22 +91,21 @@ pub(crate) fn all(
             });
         }
         drop(sender);
-        collect(tests.len(), &receiver, interrupted, &bar, &mut tell)
+        collect(tests.len(), &receiver, &bar, &mut tell)
     })
 }
 
 fn collect(
     expected: usize,
     receiver: &mpsc::Receiver<(usize, Result<Grade, Trouble>)>,
-    interrupted: &AtomicBool,
     bar: &ProgressBar,
     tell: &mut impl FnMut(&Grade),
 ) -> Result<Grades, Trouble> {
     let mut waiting = BTreeMap::new();
     let mut grades = Vec::new();
     for (index, grade) in receiver {
-        if interrupted.load(Ordering::Relaxed) {
-            break;
+        if interrupt::requested() {
+            continue;
         }
         waiting.insert(index, grade?);
         while let Some(grade) = waiting.remove(&grades.len()) {
@@ -128,16 +127,4 @@ fn collect(
 fn progress_bar(seeds: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left");
     ProgressBar::new(seeds).with_style(style.expect("the template is valid"))
-}
-
-/// True once the user has pressed Ctrl-C, which also ends the test processes.
-fn watch_for_interrupt() -> Result<&'static AtomicBool, Trouble> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    let handler = || {
-        INTERRUPTED.store(true, Ordering::Relaxed);
-        process::kill_all();
-    };
-    ctrlc::set_handler(handler)
-        .map_err(|error| Trouble::Kit(format!("Ctrl-C cannot be watched for: {error}")))?;
-    Ok(&INTERRUPTED)
 }

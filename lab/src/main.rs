@@ -8,6 +8,7 @@
 mod args;
 mod build;
 mod grade;
+mod interrupt;
 mod kit;
 mod process;
 mod show;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8, Trouble> {
+    interrupt::watch()?;
     let catalog = Catalog::load();
     let kit = Kit::find()?;
     match &arguments.command {

@@ -14,6 +14,7 @@ use std::thread;
 
 use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_record};
 
+use crate::interrupt;
 use crate::kit::Code;
 use crate::trouble::Trouble;
 
@@ -83,6 +84,10 @@ pub(crate) fn run(
     let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
     let process_id = child.id();
     running().insert(process_id, child);
+    if interrupt::requested() {
+        // Started while the others were being ended.
+        kill_all();
+    }
     let mut run = Run {
         id: test.id.clone(),
         seeds: Vec::new(),
@@ -112,6 +117,9 @@ pub(crate) fn run(
         .wait()
         .map_err(|error| Trouble::Kit(format!("a test process cannot be waited for: {error}")))?;
     let errors = errors.join().unwrap_or_default();
+    if interrupt::requested() {
+        return Err(Trouble::Interrupted("interrupted; no result was saved".into()));
+    }
     run.outcome = verdict.unwrap_or_else(|| Outcome::Failed(ended_early(test, &run, status, &errors, code)));
     run.printed.extend(errors.lines().map(str::to_owned));
     Ok(run)

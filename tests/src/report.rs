@@ -73,8 +73,9 @@ fn seconds(time: Duration) -> String {
 
 /// The trace as text: a row per event, a column per server, the tester's rows across.
 pub(crate) fn columns(trace: &Trace) -> String {
+    const PAGE: usize = 240;
     let servers = trace.names().len() - 1;
-    let width = if servers == 0 { LINE_MAX } else { (240 / servers).clamp(34, 60) };
+    let width = PAGE.checked_div(servers).unwrap_or(PAGE).clamp(34, 60);
     let mut text = format!("{:>12}", "t");
     for name in &trace.names()[1..] {
         write!(text, "  {name:<width$}").expect("a String takes any text");

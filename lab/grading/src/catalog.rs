@@ -140,14 +140,18 @@ impl Catalog {
         const SHOWN: usize = 3;
         const ALIKE: f64 = 0.7;
         let wanted = name.to_lowercase();
-        let likeness = |candidate: &str| {
-            let function = candidate.split_once("::").map_or(candidate, |(_, function)| function);
-            let whole = strsim::normalized_damerau_levenshtein(&wanted, candidate);
-            whole.max(strsim::jaro_winkler(&wanted, function))
+        let of_stage = |stage: &Stage| match strsim::damerau_levenshtein(&wanted, &stage.id) {
+            0 => 1.0,
+            1 => ALIKE,
+            _ => 0.0,
         };
-        let stages = self.stages.iter().map(|stage| &stage.id);
-        let mut nearest: Vec<(f64, &String)> =
-            stages.chain(self.tests.iter().map(|test| &test.id)).map(|id| (likeness(id), id)).collect();
+        let of_test = |test: &Test| {
+            let whole = strsim::normalized_damerau_levenshtein(&wanted, &test.id);
+            whole.max(strsim::jaro_winkler(&wanted, test.function()))
+        };
+        let stages = self.stages.iter().map(|stage| (of_stage(stage), &stage.id));
+        let tests = self.tests.iter().map(|test| (of_test(test), &test.id));
+        let mut nearest: Vec<(f64, &String)> = stages.chain(tests).collect();
         nearest.retain(|(likeness, _)| *likeness >= ALIKE);
         nearest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let nearest = nearest.into_iter().take(SHOWN).map(|(_, id)| id.clone()).collect();
