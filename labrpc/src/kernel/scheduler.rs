@@ -35,11 +35,13 @@ impl Kernel {
         while !self.over.get() {
             self.fire_due_timers();
             match self.pick() {
-                Some(thread) => self.resume(thread, Resume::Run),
+                Some(thread) => {
+                    self.resume(thread, Resume::Run);
+                    if thread == main && self.threads.borrow().get(main).is_none() {
+                        self.over.set(true);
+                    }
+                }
                 None => self.advance(),
-            }
-            if self.threads.borrow().get(main).is_none() {
-                self.over.set(true);
             }
         }
         self.destroy_all_threads();
