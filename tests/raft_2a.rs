@@ -4,8 +4,13 @@
 //! test checks itself, every run is watched by the checks under `src/checks/`: one vote per server and
 //! term, one leader per term, a majority behind each leader, and terms that never fall.
 //!
+//! The single rules, one checkpoint each, are in `raft_2a/rules.rs`.
+//!
 //! The tests named as in MIT's 6.824 do what those do. No server crashes in this stage, and nothing on
 //! disk is judged.
+
+#[path = "raft_2a/rules.rs"]
+mod rules;
 
 use std::time::Duration;
 
@@ -268,6 +273,32 @@ fn two_leaders_two_terms() {
         }
     });
 }
+
+/// Servers whose threads wake up late: whatever a thread was about to do, the world has moved on when it
+/// does it. Leaders come and go meanwhile; then the servers recover, and one leader stays.
+#[test]
+fn slow_servers() {
+    graded("2a::slow_servers", 3, |cluster| {
+        cluster.check_settled();
+        for _ in 0..6 {
+            (0..3).for_each(|server| cluster.world().slow(node_of(server), LATENESS));
+            for _ in 0..4 {
+                let cut_off = cluster.faults().below(3) as usize;
+                cluster.disconnect(cut_off);
+                let span = Duration::from_millis(cluster.faults().range(300..1_500));
+                cluster.sleep(span);
+                cluster.connect(cut_off);
+                let span = Duration::from_millis(cluster.faults().range(0..300));
+                cluster.sleep(span);
+            }
+            (0..3).for_each(|server| cluster.world().slow(node_of(server), Duration::ZERO..Duration::ZERO));
+            cluster.check_settled();
+        }
+    });
+}
+
+/// How late threads of a slow server are: long enough for a message to arrive and be answered meanwhile.
+const LATENESS: std::ops::Range<Duration> = Duration::ZERO..Duration::from_millis(30);
 
 /// Five servers with a leader and no faults: for a minute nobody stands for election.
 #[test]

@@ -127,7 +127,7 @@ pub(crate) fn run(
 
 fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
     Command::new(program)
-        .args(["--exact", test.function(), "--nocapture", "--test-threads=1"])
+        .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])
         .env("LAB_ORDER_ON_STDIN", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -148,7 +148,7 @@ fn students_own(test: &Test, line: String) -> Option<String> {
     if line.is_empty() || frame.iter().any(|part| line.starts_with(part)) {
         return None;
     }
-    match line.strip_prefix(&format!("test {} ... ", test.function())) {
+    match line.strip_prefix(&format!("test {} ... ", test.path())) {
         Some("") => None,
         Some(rest) => Some(rest.to_owned()),
         None => Some(line),

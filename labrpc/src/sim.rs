@@ -37,6 +37,9 @@ pub struct Config {
     pub unreachable: Range<Duration>,
     /// Mean number of operations between preemptions; `None` lets the seed choose.
     pub preemption_mean: Option<u32>,
+    /// Whether a `todo!` ends only the thread that comes to it, instead of the run. The places are then
+    /// in [`Report::unwritten`].
+    pub allow_unwritten: bool,
 }
 
 impl Config {
@@ -49,6 +52,7 @@ impl Config {
             record: false,
             unreachable: UNREACHABLE_LAB2,
             preemption_mean: None,
+            allow_unwritten: false,
         }
     }
 }
@@ -70,6 +74,8 @@ pub struct Report<T> {
     pub threads: u32,
     /// The trace, when one was recorded.
     pub trace: Option<Trace>,
+    /// Each `todo!` that a thread came to, in order, where the configuration allows them.
+    pub unwritten: Vec<Failure>,
 }
 
 /// Runs `test` in a simulated world of its own, on an OS thread of its own, and waits for it to end.
@@ -116,6 +122,7 @@ fn run_here<T: Send + 'static>(config: &Config, test: impl FnOnce(World) -> T + 
         steps: kernel.steps(),
         switches: kernel.switches(),
         threads: kernel.spawned(),
+        unwritten: kernel.take_unwritten(),
         trace: kernel.recorder.take_rows().map(|rows| Trace::new(kernel.node_names(), rows)),
     }
 }

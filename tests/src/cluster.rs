@@ -7,33 +7,23 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use labraft::{Persister, Raft, RaftServer, ServerId, Term};
-use labrpc::sync::{Arc, Mutex};
-use labrpc::{Disk, HeldMessage, NoResult, NodeId, Peer, Purpose, Rule, Stream, World, channel, thread};
+use labraft::{ServerId, Term};
+use labrpc::{HeldMessage, Purpose, Rule, Stream, World, thread};
 
 use crate::checks::Life;
 use crate::finding::Finding;
 use crate::limits::{
-    ANSWER_WITHIN, CALLS_RETURN_WITHIN, FAILED_ELECTIONS_MAX, LEADER_AT_LAST, POLL_INTERVAL, QUIET_AFTER,
+    CALLS_RETURN_WITHIN, FAILED_ELECTIONS_MAX, LEADER_AT_LAST, LEADER_WAIT, POLL_INTERVAL, QUIET_AFTER,
     SILENCE_MAX,
 };
+use crate::server::{Server, node_of};
 use crate::watch::Watch;
-
-/// The node on which a server runs.
-pub fn node_of(server: ServerId) -> NodeId {
-    NodeId(server as u32 + 1)
-}
-
-/// The server that runs on a node other than the tester's.
-pub fn server_of(node: NodeId) -> ServerId {
-    node.0 as ServerId - 1
-}
 
 /// A running cluster, and the hands on its cables.
 pub struct Cluster {
     world: World,
     watch: Rc<Watch>,
-    servers: Vec<Server>,
+    members: Vec<Member>,
     faults: Stream,
     /// When a fault was last made or mended, and the number of the last call made before.
     changed: (Duration, u64),
@@ -42,8 +32,8 @@ pub struct Cluster {
     measures: BTreeMap<String, f64>,
 }
 
-struct Server {
-    raft: Arc<Mutex<Option<Arc<Raft>>>>,
+struct Member {
+    server: Server,
     is_connected: bool,
 }
 
@@ -61,22 +51,22 @@ impl Cluster {
             assert_eq!(node, node_of(server), "servers are the first nodes of their world");
         }
         let faults = world.stream(Purpose::Faults, 0);
-        let servers = (0..servers).map(|_| Server { raft: Arc::default(), is_connected: true }).collect();
+        let members = (0..servers).map(|id| Member { server: Server::new(id), is_connected: true }).collect();
         let changed = (Duration::ZERO, 0);
         let mut cluster =
-            Cluster { world, watch, servers, faults, changed, fair_since: None, measures: BTreeMap::new() };
+            Cluster { world, watch, members, faults, changed, fair_since: None, measures: BTreeMap::new() };
         (0..cluster.len()).for_each(|server| cluster.start1(server));
         cluster
     }
 
     /// How many servers there are.
     pub fn len(&self) -> usize {
-        self.servers.len()
+        self.members.len()
     }
 
     /// Never: a cluster has servers.
     pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
+        self.members.is_empty()
     }
 
     /// The world in which the cluster runs.
@@ -103,41 +93,23 @@ impl Cluster {
         self.measures
     }
 
-    /// Starts a server, from what is on its disk.
     fn start1(&mut self, server: ServerId) {
-        let node = node_of(server);
-        let peers = (0..self.len()).map(|peer| Peer::simulated(node_of(peer))).collect();
-        let slot = self.servers[server].raft.clone();
-        let started = self.world.start(node, ANSWER_WITHIN, move || {
-            let (apply, applied) = channel::bounded(0);
-            let drain = thread::Builder::new().name("service");
-            drain.spawn(move || applied.iter().for_each(drop)).expect("a thread can be started");
-            let raft = Raft::make(peers, server, Persister::new(Disk::simulated(node)), apply);
-            let services = labraft::services(&raft);
-            *slot.lock() = Some(raft);
-            services
-        });
-        if started == Err(NoResult::TimedOut) {
-            self.fail(never_returned(server, "make"));
+        if let Err(finding) = self.members[server].server.start(&self.world, self.len()) {
+            self.fail(finding);
         }
     }
 
     /// What a server says of itself; `None` when it is down.
     pub fn get_state(&self, server: ServerId) -> Option<(Term, bool)> {
-        let slot = self.servers[server].raft.clone();
-        let node = node_of(server);
-        let answer = self.world.on(node, ANSWER_WITHIN, move || {
-            let raft = slot.lock().clone();
-            raft.map(|raft| raft.get_state())
-        });
-        match answer {
-            Ok(Some((term, is_leader))) => {
-                let of = Life { server, incarnation: self.world.incarnation(node) };
-                self.watch.state(of, term, is_leader);
-                Some((term, is_leader))
+        match self.members[server].server.get_state(&self.world) {
+            Err(finding) => self.fail(finding),
+            Ok(state) => {
+                if let Some((term, is_leader)) = state {
+                    let of = Life { server, incarnation: self.world.incarnation(node_of(server)) };
+                    self.watch.state(of, term, is_leader);
+                }
+                state
             }
-            Ok(None) | Err(NoResult::Down) => None,
-            Err(NoResult::TimedOut) => self.fail(never_returned(server, "get_state")),
         }
     }
 }
@@ -158,7 +130,7 @@ impl Cluster {
 
     /// The servers that are not cut off.
     pub fn connected(&self) -> Vec<ServerId> {
-        (0..self.len()).filter(|&server| self.servers[server].is_connected).collect()
+        (0..self.len()).filter(|&server| self.members[server].is_connected).collect()
     }
 
     /// Divides the cluster into groups whose servers reach each other and nobody else. A server that is
@@ -178,7 +150,7 @@ impl Cluster {
     pub fn heal(&mut self) {
         self.world.clear_rules();
         for server in 0..self.len() {
-            self.servers[server].is_connected = true;
+            self.members[server].is_connected = true;
             (0..self.len()).for_each(|peer| self.set_cut(server, peer, false));
         }
         self.world.note_network("healed");
@@ -208,9 +180,9 @@ impl Cluster {
     }
 
     fn set_connected(&mut self, server: ServerId, is_connected: bool) {
-        self.servers[server].is_connected = is_connected;
+        self.members[server].is_connected = is_connected;
         for peer in 0..self.len() {
-            let cut = !(is_connected && self.servers[peer].is_connected);
+            let cut = !(is_connected && self.members[peer].is_connected);
             self.set_cut(server, peer, cut);
             self.set_cut(peer, server, cut);
         }
@@ -243,7 +215,7 @@ impl Cluster {
             let poll = self.poll();
             if let Some(&(_, leader)) = poll.leaders.iter().find(|(term, _)| *term == poll.highest_term) {
                 let waited = (self.world.now() - asked).as_secs_f64();
-                let longest = self.measures.entry("leader_wait_s".into()).or_default();
+                let longest = self.measures.entry(LEADER_WAIT.into()).or_default();
                 *longest = longest.max(waited);
                 return leader;
             }
@@ -378,15 +350,4 @@ impl Cluster {
         }
         self.fair_since
     }
-}
-
-fn never_returned(server: ServerId, function: &str) -> Finding {
-    Finding::liveness(
-        format!("`{function}` returns at once"),
-        format!("S{server}'s `{function}` returns"),
-        format!(
-            "S{server}'s `{function}` has not returned for {} s; does it wait for a lock that is held?",
-            ANSWER_WITHIN.as_secs()
-        ),
-    )
 }

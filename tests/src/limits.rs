@@ -8,6 +8,17 @@ use std::time::Duration;
 /// *performance*, because a single election may need several rounds in any correct Raft.
 pub const LEADER_WITHIN: Duration = Duration::from_secs(5);
 
+/// The measure that [`LEADER_WITHIN`] limits: the longest wait for a leader in a run, in seconds.
+pub const LEADER_WAIT: &str = "leader_wait_s";
+
+/// The measure that [`FIRST_HEARTBEAT_SHARE`] limits: the time from the deciding vote to the first
+/// AppendEntries, as a share of the time between two heartbeats.
+pub const FIRST_HEARTBEAT: &str = "first_heartbeat_share";
+
+/// A leader that sends its first heartbeat with the next tick takes half an interval on average; one that
+/// sends it at once takes next to nothing. Judged on the median over the seeds.
+pub const FIRST_HEARTBEAT_SHARE: f64 = 0.25;
+
 /// So many terms in a row in which servers stood and nobody won are a failure. When one round in two
 /// ends in a split vote, which is a poor Raft, this happens to one election in 30 million.
 pub const FAILED_ELECTIONS_MAX: usize = 25;
@@ -35,3 +46,6 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A call that was under way when the network changed has returned after this long, unless its handler
 /// hangs: the longest a call to an unreachable server takes, and some.
 pub const CALLS_RETURN_WITHIN: Duration = Duration::from_secs(8);
+
+/// How often a script looks whether the server has done something.
+pub(crate) const SCRIPT_POLL: Duration = Duration::from_millis(1);

@@ -14,10 +14,23 @@ use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 use crate::finding::Finding;
+use crate::script::Script;
 use crate::watch::{Findings, Watch};
 
 /// What a test does with its cluster.
 pub type Body = fn(&mut Cluster);
+
+/// What a test does with one server among scripted peers.
+pub type ScriptBody = fn(&mut Script);
+
+/// What a test does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Play {
+    /// With a cluster of real servers, watched by all checks.
+    Cluster(Body),
+    /// With one real server.
+    Script(ScriptBody),
+}
 
 /// What there is to run.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +40,7 @@ pub(crate) struct RunOf<'a> {
     /// How many servers its cluster has.
     pub(crate) servers: usize,
     /// What it does.
-    pub(crate) body: Body,
+    pub(crate) play: Play,
 }
 
 /// How one seed went.
@@ -51,24 +64,35 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
         time_limit: run.test.time_limit(),
         step_limit: run.test.step_limit,
         record,
+        allow_unwritten: matches!(run.play, Play::Script(_)),
         ..Config::new(seed)
     };
     let findings: Findings = Arc::new(Mutex::new(None));
     let found = findings.clone();
-    let RunOf { servers, body, .. } = run;
+    let RunOf { servers, play, .. } = run;
     let report = panic::catch_unwind(AssertUnwindSafe(|| {
-        labrpc::run(&config, move |world| {
-            let watch = Rc::new(Watch::new(world.clone(), servers, found));
-            world.observe(watch.clone());
-            let mut cluster = Cluster::new(world, servers, watch);
-            body(&mut cluster);
-            cluster.into_measures()
+        labrpc::run(&config, move |world| match play {
+            Play::Cluster(body) => {
+                let watch = Rc::new(Watch::new(world.clone(), servers, found));
+                world.observe(watch.clone());
+                let mut cluster = Cluster::new(world, servers, watch);
+                body(&mut cluster);
+                cluster.into_measures()
+            }
+            Play::Script(body) => {
+                let mut script = Script::new(world, servers, found);
+                body(&mut script);
+                script.into_measures()
+            }
         })
     }));
     let found = findings.lock().take();
     match report {
-        Ok(Report { outcome, trace_hash, virtual_time, trace, .. }) => {
-            let outcome = outcome.map_err(|failure| found.unwrap_or_else(|| finding_of(&failure)));
+        Ok(Report { outcome, trace_hash, virtual_time, trace, unwritten, .. }) => {
+            let outcome = outcome.map_err(|failure| {
+                let finding = found.unwrap_or_else(|| finding_of(&failure));
+                not_started(&finding, &unwritten).unwrap_or(finding)
+            });
             SeedRun { seed, outcome, trace_hash, virtual_time, trace }
         }
         Err(_) => SeedRun {
@@ -107,10 +131,18 @@ pub fn run_unjudged(servers: usize, seed: u64, is_watched: bool, body: Body) -> 
     report.virtual_time
 }
 
+/// When a server that has come to a `todo!` fails to do something, that `todo!` is the reason: one in a
+/// handler if there is one, as that is where a script was kept waiting.
+fn not_started(finding: &Finding, unwritten: &[Failure]) -> Option<Finding> {
+    let is_handlers = |failure: &&Failure| matches!(&failure.cause, Cause::Panic { place, .. } if place.thread.ends_with("handler'"));
+    let reason = unwritten.iter().find(is_handlers).or(unwritten.first())?;
+    (finding.class == Class::Liveness).then(|| finding_of(reason))
+}
+
 /// What the world's own failures mean for a student.
 fn finding_of(failure: &Failure) -> Finding {
     let finding = match &failure.cause {
-        Cause::Panic { place, message } => match unwritten(message) {
+        Cause::Panic { place, .. } => match failure.cause.unwritten() {
             Some(what) => Finding::new(
                 Class::NotStarted,
                 "every function of the stage is written",
@@ -142,10 +174,4 @@ fn finding_of(failure: &Failure) -> Finding {
         Cause::Stopped { message } => Finding::new(Class::KitFault, "the kit itself", "a finding", message),
     };
     Finding { at: failure.at, ..finding }
-}
-
-/// What is still to be written, when `message` is that of a `todo!`.
-fn unwritten(message: &str) -> Option<&str> {
-    let rest = message.strip_prefix("not yet implemented")?;
-    Some(rest.strip_prefix(": ").unwrap_or("this function"))
 }

@@ -14,9 +14,9 @@ use labrpc::{Address, Body, Event, Leg, Message, NodeId, Observer, What, World};
 use parking_lot::Mutex;
 
 use crate::checks::{Checks, Life, Reply, Request, Seen};
-use crate::cluster::server_of;
 use crate::elections::Elections;
 use crate::finding::Finding;
+use crate::server::server_of;
 
 /// Where a run leaves what was found, for whoever reads it after the run has been torn down.
 pub(crate) type Findings = Arc<Mutex<Option<Finding>>>;

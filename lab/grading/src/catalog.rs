@@ -51,6 +51,9 @@ pub struct Test {
     pub time_limit_s: u64,
     /// Facade operations after which a run is failed.
     pub step_limit: u64,
+    /// Whether it is a checkpoint of a single rule, which stands in the module `rules` of its stage.
+    #[serde(default)]
+    pub rule: bool,
 }
 
 /// A name that is neither a stage nor a test.
@@ -81,6 +84,11 @@ impl Test {
     /// The name of the test's function, such as `initial_election`.
     pub fn function(&self) -> &str {
         self.id.split_once("::").map_or(self.id.as_str(), |(_, function)| function)
+    }
+
+    /// The path of the test's function in its program, such as `rules::vote_table`.
+    pub fn path(&self) -> String {
+        if self.rule { format!("rules::{}", self.function()) } else { self.function().into() }
     }
 
     /// Virtual time after which a run is failed.

@@ -78,6 +78,8 @@ pub(crate) struct Kernel {
     closing: Cell<bool>,
     failure: RefCell<Option<Failure>>,
     panicked: RefCell<Option<report::PanicNote>>,
+    /// Where threads came to a `todo!`, when that does not end the run.
+    unwritten: Option<RefCell<Vec<Failure>>>,
     steps: Cell<u64>,
     switches: Cell<u64>,
     events: Cell<u64>,
@@ -117,6 +119,7 @@ impl Kernel {
             closing: Cell::new(false),
             failure: RefCell::default(),
             panicked: RefCell::default(),
+            unwritten: config.allow_unwritten.then(RefCell::default),
             steps: Cell::new(0),
             switches: Cell::new(0),
             events: Cell::new(0),
@@ -190,6 +193,10 @@ impl Kernel {
         if let Some(observer) = self.observer.get() {
             observer.observe(&event);
         }
+    }
+
+    pub(crate) fn take_unwritten(&self) -> Vec<Failure> {
+        self.unwritten.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// What made the run fail, if anything did.

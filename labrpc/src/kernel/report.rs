@@ -91,6 +91,15 @@ pub struct Stuck {
     pub since: Duration,
 }
 
+impl Cause {
+    /// What is still to be written, when the cause is a panic by `todo!`.
+    pub fn unwritten(&self) -> Option<&str> {
+        let Cause::Panic { message, .. } = self else { return None };
+        let rest = message.strip_prefix("not yet implemented")?;
+        Some(rest.strip_prefix(": ").unwrap_or("this function"))
+    }
+}
+
 impl Place {
     pub(crate) fn new(thread: String, at: &Location<'_>) -> Place {
         Place { thread, line: line(at) }
@@ -194,7 +203,13 @@ impl Kernel {
             place: Place::new(self.describe_me(), self.at.get()),
             message: message_of(payload),
         });
-        self.fail(Cause::Panic { place: note.place, message: note.message });
+        let cause = Cause::Panic { place: note.place, message: note.message };
+        match &self.unwritten {
+            Some(unwritten) if cause.unwritten().is_some() => {
+                unwritten.borrow_mut().push(Failure { at: Duration::from_nanos(self.now()), cause });
+            }
+            _ => self.fail(cause),
+        }
     }
 
     /// The threads of a run in which nothing can happen any more.

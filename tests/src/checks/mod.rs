@@ -26,22 +26,29 @@ pub(crate) struct Life {
 
 /// A request between servers.
 #[derive(Clone, Debug)]
-pub(crate) enum Request {
+pub enum Request {
+    /// RequestVote.
     Vote(RequestVoteArgs),
+    /// AppendEntries.
     Append(AppendEntriesArgs),
+    /// InstallSnapshot.
     Snapshot(InstallSnapshotArgs),
 }
 
 /// The reply to a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// To RequestVote.
     Vote(RequestVoteReply),
+    /// To AppendEntries.
     Append(AppendEntriesReply),
+    /// To InstallSnapshot.
     Snapshot(InstallSnapshotReply),
 }
 
 impl Request {
-    pub(crate) fn term(&self) -> Term {
+    /// The sender's term.
+    pub fn term(&self) -> Term {
         match self {
             Request::Vote(args) => args.term,
             Request::Append(args) => args.term,
@@ -50,13 +57,14 @@ impl Request {
     }
 
     /// True for the requests that only a leader sends.
-    pub(crate) fn is_leaders(&self) -> bool {
+    pub fn is_leaders(&self) -> bool {
         matches!(self, Request::Append(_) | Request::Snapshot(_))
     }
 }
 
 impl Reply {
-    pub(crate) fn term(&self) -> Term {
+    /// The answering server's term.
+    pub fn term(&self) -> Term {
         match self {
             Reply::Vote(reply) => reply.term,
             Reply::Append(reply) => reply.term,
@@ -64,12 +72,13 @@ impl Reply {
         }
     }
 
-    pub(crate) fn grants_vote(&self) -> bool {
+    /// True for a granted vote.
+    pub fn grants_vote(&self) -> bool {
         matches!(self, Reply::Vote(reply) if reply.vote_granted)
     }
 
     /// True for a granted vote and for accepted entries.
-    pub(crate) fn is_positive(&self) -> bool {
+    pub fn is_positive(&self) -> bool {
         match self {
             Reply::Vote(reply) => reply.vote_granted,
             Reply::Append(reply) => reply.success,

@@ -1,0 +1,378 @@
+//! The single rules of stage 2A, one checkpoint each, in the order in which a student meets them.
+//!
+//! Kit-owned. S0 is the student's server, all others are played by the harness: see `src/script.rs`.
+//! A checkpoint needs `make`, and beyond that only what its rule is about; a `todo!` that a thread comes
+//! to elsewhere does it no harm.
+
+use std::time::Duration;
+
+use labraft::{RequestVoteReply, Term};
+use tests::{
+    Arrived, DEPOSED_WITHIN, FIRST_HEARTBEAT, Finding, POLL_INTERVAL, Request, SILENCE_MAX, Script,
+    graded_script, heartbeat, vote_request,
+};
+
+const ONE_VOTE: &str = "a server votes for at most one candidate in a term (Raft 5.2)";
+const OLD_TERM: &str = "a server rejects requests of a term below its own (Raft 5.1)";
+
+/// Grants or refuses a vote, row by row: the first candidate of a term gets it, also when it asks again;
+/// another one does not; a later term frees the vote, an earlier one is refused.
+#[test]
+fn vote_table() {
+    graded_script("2a::vote_table", 3, |script| {
+        let rows = [
+            (10, 1, true, "the first candidate of a term gets the vote"),
+            (10, 1, true, "the same candidate that asks again gets the same answer"),
+            (10, 2, false, "another candidate of the same term does not"),
+            (9, 2, false, "a candidate of an earlier term does not"),
+            (20, 2, true, "a later term frees the vote"),
+            (20, 1, false, "another candidate of that term does not get it"),
+            (15, 1, false, "nor does one of an earlier term"),
+        ];
+        let mut current = 0;
+        for (term, candidate, granted, why) in rows {
+            let reply = script.request_vote(candidate, vote_request(term, candidate));
+            current = current.max(term);
+            if reply.vote_granted != granted {
+                let seen = if granted { "refused its vote to" } else { "granted its vote to" };
+                script.fail(Finding::safety(
+                    ONE_VOTE,
+                    why,
+                    format!("S0, in term {current}, {seen} S{candidate} in term {term}"),
+                ));
+            }
+            check_reply_term(script, reply.term, current);
+        }
+    });
+}
+
+/// A heartbeat of the current term is accepted, and one of an earlier term is not.
+#[test]
+fn old_leader_rejected() {
+    graded_script("2a::old_leader_rejected", 3, |script| {
+        let mut current = 0;
+        for (term, accepted) in [(10, true), (10, true), (9, false), (30, true), (29, false)] {
+            current = current.max(term);
+            let reply = script.append_entries(1, heartbeat(term, 1));
+            if reply.success != accepted {
+                let seen = if accepted { "rejected" } else { "accepted" };
+                script.fail(Finding::safety(
+                    OLD_TERM,
+                    "AppendEntries of the current or a later term are accepted, earlier ones are not",
+                    format!("S0 {seen} a heartbeat of term {term}"),
+                ));
+            }
+            check_reply_term(script, reply.term, current);
+        }
+    });
+}
+
+/// Whatever brings a higher term, the server adopts it at once and follows.
+#[test]
+fn higher_term_adopted() {
+    graded_script("2a::higher_term_adopted", 3, |script| {
+        script.append_entries(1, heartbeat(10, 1));
+        check_state(script, 10);
+        script.request_vote(2, vote_request(20, 2));
+        check_state(script, 20);
+    });
+}
+
+/// A heartbeat leaves the vote of its term as it was.
+#[test]
+fn heartbeat_keeps_vote() {
+    graded_script("2a::heartbeat_keeps_vote", 3, |script| {
+        let reply = script.request_vote(2, vote_request(10, 2));
+        let accepted = script.append_entries(2, heartbeat(10, 2));
+        if !reply.vote_granted || !accepted.success {
+            script.fail(Finding::safety(
+                ONE_VOTE,
+                "S0 votes for S2 in term 10 and then accepts it as leader",
+                "S0 refused the first candidate of a term, or its heartbeat",
+            ));
+        }
+        if script.request_vote(1, vote_request(10, 1)).vote_granted {
+            script.fail(Finding::safety(
+                ONE_VOTE,
+                "a heartbeat of the same term does not free the vote",
+                "S0 voted for S2 and, after a heartbeat, for S1 in term 10",
+            ));
+        }
+    });
+}
+
+/// Without a leader the server stands again and again, in ever later terms, and not at fixed intervals.
+#[test]
+fn stands_for_election() {
+    graded_script("2a::stands_for_election", 3, |script| {
+        let mut stands: Vec<(Duration, Term)> = Vec::new();
+        while stands.len() < 8 {
+            let (at, args) = script.wait_for_candidate(SILENCE_MAX);
+            if args.candidate_id != 0 {
+                script.fail(Finding::safety(
+                    "a candidate asks for votes in its own name (Raft 5.2)",
+                    "candidate_id 0 in requests of S0",
+                    format!("S0 asked for votes for S{}", args.candidate_id),
+                ));
+            }
+            // Each candidacy counts once, by the first of its requests to arrive.
+            if stands.last().is_none_or(|&(_, last)| args.term > last) {
+                stands.push((at, args.term));
+            }
+        }
+        let gaps: Vec<Duration> = stands.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        let (shortest, longest) = (gaps.iter().min().copied(), gaps.iter().max().copied());
+        // Messages take 0.5 to 2 ms, so equal time-outs can look up to 1.5 ms apart.
+        if longest.unwrap_or_default() - shortest.unwrap_or_default() < Duration::from_millis(3) {
+            script.fail(Finding::liveness(
+                "election time-outs are drawn anew each time, or votes split for ever (Raft 5.2)",
+                "time-outs that differ",
+                format!("S0 stood {} times at equal intervals of {:?}", stands.len(), gaps[0]),
+            ));
+        }
+    });
+}
+
+/// Two votes of five are no majority, however few servers answer; three are.
+#[test]
+fn counts_votes() {
+    graded_script("2a::counts_votes", 5, |script| {
+        script.answer_votes(|peer, args| RequestVoteReply { term: args.term, vote_granted: peer == 1 });
+        script.silence(3);
+        script.silence(4);
+        let (_, first) = script.wait_for_candidate(SILENCE_MAX);
+        script.sleep(Duration::from_secs(3));
+        if let Some(claim) = leaders_claim(script) {
+            script.fail(Finding::safety(
+                "a leader has the votes of a majority of all servers in its term (Raft 5.2)",
+                "no leader with the votes of S0 and S1 only, of five",
+                format!("S0 leads term {} with two votes of five", claim.request.term()),
+            ));
+        }
+        script.answer_votes(|peer, args| RequestVoteReply { term: args.term, vote_granted: peer <= 2 });
+        let limit = SILENCE_MAX;
+        if script.next_request(limit, |arrived| arrived.request.is_leaders()).is_none() {
+            script.fail(Finding::liveness(
+                "a candidate with a majority of votes becomes leader (Raft 5.2)",
+                "S0 becomes leader with the votes of S0, S1 and S2, of five",
+                format!("S0 stood since term {}, got three votes of five, and does not lead", first.term),
+            ));
+        }
+    });
+}
+
+/// Votes that arrive when the candidate is already in a later term do not count in it.
+#[test]
+fn late_votes() {
+    graded_script("2a::late_votes", 3, |script| {
+        let (_, first) = script.wait_for_candidate(SILENCE_MAX);
+        // Whoever is asked in the next term grants, but the answers are held until S0 has gone on.
+        let granted = first.term + 1;
+        script.answer_votes(move |_, args| RequestVoteReply {
+            term: args.term,
+            vote_granted: args.term == granted,
+        });
+        script.hold_replies(1);
+        script.hold_replies(2);
+        loop {
+            let (_, args) = script.wait_for_candidate(SILENCE_MAX);
+            if args.term > granted {
+                break;
+            }
+        }
+        script.sleep(Duration::from_millis(5));
+        script.forget();
+        script.release();
+        script.sleep(Duration::from_secs(2));
+        if let Some(claim) = leaders_claim(script) {
+            script.fail(Finding::safety(
+                "a vote counts in the term in which it was asked for, and in no other (Raft 5.2)",
+                format!("no leader, as both votes were for term {granted} and came too late"),
+                format!("S0 leads term {} with votes of term {granted}", claim.request.term()),
+            ));
+        }
+    });
+}
+
+/// A leader that is refused because of a later term steps down at once.
+#[test]
+fn leader_steps_down() {
+    graded_script("2a::leader_steps_down", 3, |script| {
+        let (term, _) = script.elect();
+        let later = term + 5;
+        script.answer_votes(|_, args| RequestVoteReply { term: args.term, vote_granted: false });
+        script.answer_appends(move |_, _| labraft::AppendEntriesReply {
+            term: later,
+            success: false,
+            conflict: None,
+        });
+        let deadline = script.now() + DEPOSED_WITHIN;
+        while script.get_state() == (term, true) {
+            if script.now() > deadline {
+                script.fail(Finding::liveness(
+                    "a leader that learns of a later term steps down (Raft 5.1)",
+                    format!("S0 follows term {later} once its heartbeats are refused with that term"),
+                    format!("S0 still says that it leads term {term}"),
+                ));
+            }
+            script.sleep(POLL_INTERVAL);
+        }
+        let (now, is_leader) = script.get_state();
+        if now < later || is_leader {
+            script.fail(Finding::safety(
+                "a server that learns of a later term adopts it (Raft 5.1)",
+                format!("S0 in term {later} or later, not leading"),
+                format!("S0 says that it is in term {now}, leader: {is_leader}"),
+            ));
+        }
+    });
+}
+
+/// As long as the leader's heartbeats come, the server does not stand.
+#[test]
+fn heartbeats_hold_off() {
+    graded_script("2a::heartbeats_hold_off", 3, |script| {
+        let (shortest, term) = shortest_time_out(script);
+        script.append_entries(1, heartbeat(term + 10, 1));
+        script.forget();
+        for _ in 0..80 {
+            script.sleep(shortest / 4);
+            script.append_entries(1, heartbeat(term + 10, 1));
+        }
+        if let Some(stand) = candidacy(script) {
+            script.fail(Finding::liveness(
+                "a server that hears its leader does not stand for election (Raft 5.2)",
+                format!("S0 stays in term {}, as a heartbeat comes every {:?}", term + 10, shortest / 4),
+                format!("S0 stood for election in term {}", stand.request.term()),
+            ));
+        }
+    });
+}
+
+/// Whoever grants a vote gives the candidate a whole time-out to win.
+#[test]
+fn timer_after_grant() {
+    graded_script("2a::timer_after_grant", 3, |script| {
+        let (shortest, mut term) = shortest_time_out(script);
+        for _ in 0..4 {
+            term += 10;
+            script.append_entries(1, heartbeat(term, 1));
+            let wait = script.random().duration(&(shortest / 2..shortest));
+            script.sleep(wait.saturating_sub(Duration::from_millis(5)));
+            term += 10;
+            if !script.request_vote(2, vote_request(term, 2)).vote_granted {
+                // It has stood just before and is in a later term or a candidate itself.
+                continue;
+            }
+            let granted = script.now();
+            script.forget();
+            let (stood, args) = script.wait_for_candidate(SILENCE_MAX);
+            if stood - granted < shortest / 2 {
+                script.fail(Finding::liveness(
+                    "granting a vote resets the election timer (Raft 5.2, Figure 2)",
+                    format!(
+                        "S0 waits at least {:?} after its grant, half of its shortest time-out",
+                        shortest / 2
+                    ),
+                    format!(
+                        "S0 stood in term {} only {:?} after it had granted a vote",
+                        args.term,
+                        stood - granted
+                    ),
+                ));
+            }
+            term = args.term;
+        }
+    });
+}
+
+/// Heartbeats of a deposed leader, of an earlier term, do not keep the server from standing.
+#[test]
+fn stale_leader_ignored() {
+    graded_script("2a::stale_leader_ignored", 3, |script| {
+        let (shortest, term) = shortest_time_out(script);
+        let (current, stale) = (term + 20, term + 10);
+        script.append_entries(1, heartbeat(current, 1));
+        script.forget();
+        for _ in 0..STALE_ROUNDS {
+            script.append_entries(2, heartbeat(stale, 2));
+            script.sleep(shortest / 4);
+            if candidacy(script).is_some() {
+                return;
+            }
+        }
+        script.fail(Finding::liveness(
+            "only the leader of the current term resets the election timer (Raft 5.2)",
+            format!("S0 stands, as all it hears are heartbeats of the earlier term {stale}"),
+            format!("S0, in term {current}, has not stood for {:?}", shortest / 4 * STALE_ROUNDS),
+        ));
+    });
+}
+
+/// Ten times the longest time-out that is in use beside a shortest one, at four heartbeats for each.
+const STALE_ROUNDS: u32 = 40;
+
+/// A new leader says so at once: the others are about to stand themselves.
+#[test]
+fn first_heartbeat() {
+    graded_script("2a::first_heartbeat", 3, |script| {
+        script.grant_votes();
+        let (granted, _) = script.wait_for_candidate(SILENCE_MAX);
+        let leads_at_1 = |arrived: &Arrived| arrived.request.is_leaders() && arrived.peer == 1;
+        let first = script.next_request(SILENCE_MAX, leads_at_1);
+        let second = script.next_request(SILENCE_MAX, leads_at_1);
+        let (Some(first), Some(second)) = (first, second) else {
+            script.fail(Finding::liveness(
+                "a leader sends heartbeats to all other servers (Raft 5.2)",
+                "heartbeats from S0 at S1",
+                "S0 got every vote, but S1 gets no heartbeats",
+            ));
+        };
+        let share = (first.at - granted).as_secs_f64() / (second.at - first.at).as_secs_f64();
+        script.measure(FIRST_HEARTBEAT, share);
+    });
+}
+
+/// How long S0 waits at least before it stands, over a dozen tries, and the term it is in then.
+fn shortest_time_out(script: &mut Script) -> (Duration, Term) {
+    let mut term = 1_000;
+    let mut shortest = SILENCE_MAX;
+    for _ in 0..12 {
+        script.append_entries(1, heartbeat(term, 1));
+        let heard = script.now();
+        script.forget();
+        let (stood, args) = script.wait_for_candidate(SILENCE_MAX);
+        shortest = shortest.min(stood.saturating_sub(heard));
+        term = args.term + 10;
+    }
+    (shortest, term)
+}
+
+fn candidacy(script: &mut Script) -> Option<Arrived> {
+    script.arrived().into_iter().find(|arrived| matches!(arrived.request, Request::Vote(_)))
+}
+
+fn leaders_claim(script: &mut Script) -> Option<Arrived> {
+    script.arrived().into_iter().find(|arrived| arrived.request.is_leaders())
+}
+
+fn check_reply_term(script: &Script, term: Term, at_least: Term) {
+    if term < at_least {
+        script.fail(Finding::safety(
+            "a reply carries the server's current term (Raft 5.1, Figure 2)",
+            format!("term {at_least} or later"),
+            format!("S0 replied with term {term}"),
+        ));
+    }
+}
+
+fn check_state(script: &Script, at_least: Term) {
+    let (term, is_leader) = script.get_state();
+    if term < at_least || (is_leader && term == at_least) {
+        script.fail(Finding::safety(
+            "a server that learns of a later term adopts it and follows (Raft 5.1)",
+            format!("S0 in term {at_least} or later, not leading term {at_least}"),
+            format!("S0 says that it is in term {term}, leader: {is_leader}"),
+        ));
+    }
+}
