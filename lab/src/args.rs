@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Replay(RunArguments),
     /// Run one seed of a test again, and print everything that happened, a column per server.
     Trace(RunArguments),
+    /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
+    Bugs(BugsArguments),
 }
 
 #[derive(Args, Debug)]
@@ -56,6 +58,16 @@ pub(crate) struct RunArguments {
     /// Run the reference solution instead of your files.
     #[arg(long)]
     pub(crate) solution: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BugsArguments {
+    /// Bugs (E01) or variants (event_loop); all of them when none is named.
+    #[arg(value_name = "ID")]
+    pub(crate) names: Vec<String>,
+    /// Run seeds 1 to N instead of the number each bug allows.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    pub(crate) seeds: Option<u64>,
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {

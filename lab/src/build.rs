@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use labgrading::{Catalog, Test};
@@ -14,8 +14,30 @@ use crate::interrupt;
 use crate::kit::{Code, Kit, STUDENT_CRATES};
 use crate::trouble::Trouble;
 
-/// The test program of each stage, by the stage's id.
-pub(crate) type Binaries = BTreeMap<String, PathBuf>;
+/// The test program of each stage.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    /// By the stage's id.
+    programs: BTreeMap<String, PathBuf>,
+    /// Whose code is in them.
+    pub(crate) code: Code,
+    /// The hash of the files that they must have been built from.
+    pub(crate) source: String,
+}
+
+impl Binaries {
+    /// The program of a stage that was built.
+    pub(crate) fn program(&self, stage: &str) -> &Path {
+        &self.programs[stage]
+    }
+}
+
+/// Whether the compiler's warnings about students' crates are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    Shown,
+    Hidden,
+}
 
 /// A line of cargo's output, as far as it matters here.
 #[derive(Deserialize)]
@@ -39,7 +61,13 @@ struct Target {
 }
 
 /// Builds the programs that hold `tests`.
-pub(crate) fn stages(catalog: &Catalog, kit: &Kit, tests: &[&Test], code: Code) -> Result<Binaries, Trouble> {
+pub(crate) fn stages(
+    catalog: &Catalog,
+    kit: &Kit,
+    tests: &[&Test],
+    code: Code,
+    warnings: Warnings,
+) -> Result<Binaries, Trouble> {
     let target = kit.target();
     if target.is_file() {
         let target = target.display();
@@ -48,7 +76,12 @@ pub(crate) fn stages(catalog: &Catalog, kit: &Kit, tests: &[&Test], code: Code) 
     let stages: Vec<_> =
         catalog.stages.iter().filter(|stage| tests.iter().any(|test| test.stage() == stage.id)).collect();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(kit.root()).args(["test", "--no-run", "--package", "tests"]);
+    cargo.current_dir(kit.root()).env("CARGO_TARGET_DIR", kit.target()).args([
+        "test",
+        "--no-run",
+        "--package",
+        "tests",
+    ]);
     for stage in &stages {
         cargo.args(["--test", &stage.binary]);
     }
@@ -64,18 +97,20 @@ pub(crate) fn stages(catalog: &Catalog, kit: &Kit, tests: &[&Test], code: Code) 
     if !for_humans {
         cargo.arg("--quiet");
     }
-    let built = run(cargo)?;
-    stages
+    let source = kit.source(code)?;
+    let built = run(cargo, warnings)?;
+    let programs = stages
         .iter()
         .map(|stage| match built.get(&stage.binary) {
             Some(program) => Ok((stage.id.clone(), program.clone())),
             None => Err(Trouble::Kit(format!("cargo built no program called {}", stage.binary))),
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Binaries { programs, code, source })
 }
 
 /// Runs cargo and returns the programs it built, by name.
-fn run(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>, Trouble> {
+fn run(mut cargo: Command, warnings: Warnings) -> Result<BTreeMap<String, PathBuf>, Trouble> {
     let trouble = |error| Trouble::Kit(format!("cargo cannot be run: {error}"));
     let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(trouble)?;
     let output = child.stdout.take().expect("its output is piped");
@@ -89,7 +124,7 @@ fn run(mut cargo: Command) -> Result<BTreeMap<String, PathBuf>, Trouble> {
         match (message.reason.as_str(), message.message) {
             ("compiler-message", Some(diagnostic)) => {
                 let is_error = diagnostic.level.starts_with("error");
-                if is_error || is_students {
+                if is_error || (is_students && warnings == Warnings::Shown) {
                     // A closed standard error takes no more messages; the exit code still tells.
                     let _ = std::io::stderr().write_all(diagnostic.rendered.unwrap_or_default().as_bytes());
                 }

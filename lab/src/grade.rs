@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -12,8 +11,8 @@ use std::thread;
 use indicatif::{ProgressBar, ProgressStyle};
 use labgrading::{Class, Record, SeedRange, Test};
 
+use crate::build::Binaries;
 use crate::interrupt;
-use crate::kit::Code;
 use crate::process::{self, Run};
 use crate::trouble::Trouble;
 
@@ -53,8 +52,7 @@ pub(crate) struct Grades(pub(crate) Vec<Grade>);
 /// there.
 pub(crate) fn all(
     tests: &[&Test],
-    binaries: &BTreeMap<String, PathBuf>,
-    code: Code,
+    binaries: &Binaries,
     seeds: impl Fn(&Test) -> SeedRange + Sync,
     mut tell: impl FnMut(&Grade),
 ) -> Result<Grades, Trouble> {
@@ -74,13 +72,12 @@ pub(crate) fn all(
                     }
                     let range = seeds(test);
                     let mut ran = 0;
-                    let run =
-                        process::run(test, &binaries[test.stage()], range, code, false, &mut |record| {
-                            if let Record::Seed { .. } = record {
-                                ran += 1;
-                                bar.inc(1);
-                            }
-                        });
+                    let run = process::run(test, binaries, range, false, &mut |record| {
+                        if let Record::Seed { .. } = record {
+                            ran += 1;
+                            bar.inc(1);
+                        }
+                    });
                     // Seeds after one that failed are not run.
                     bar.inc(range.count() - ran);
                     let grade = run.map(|run| Grade { test: (*test).clone(), seeds: range, run });

@@ -2,10 +2,11 @@
 //!
 //! Kit-owned. This file maps commands to functions and results to exit codes. `build.rs` builds a
 //! stage's tests, `process.rs` runs one of them, `grade.rs` runs many, `show.rs` prints, `status.rs`
-//! remembers. Nothing here depends on student code: it is built and run as a child process, so its
+//! remembers; `work.rs` and `bugs.rs` grade what is not the working tree itself. Nothing here depends on student code: it is built and run as a child process, so its
 //! compile errors and crashes are results like any other.
 
 mod args;
+mod bugs;
 mod build;
 mod grade;
 mod interrupt;
@@ -14,13 +15,15 @@ mod process;
 mod show;
 mod status;
 mod trouble;
+mod work;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use labgrading::{Catalog, Class, SeedRange, Test};
 
-use crate::args::{Arguments, Command, RunArguments, TestArguments};
+use crate::args::{Arguments, BugsArguments, Command, RunArguments, TestArguments};
+use crate::build::Warnings;
 use crate::grade::Grades;
 use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
@@ -53,6 +56,9 @@ fn run(arguments: &Arguments) -> Result<u8, Trouble> {
         Some(Command::Test(arguments)) => test(&catalog, &kit, arguments),
         Some(Command::Replay(arguments)) => replay(&catalog, &kit, arguments, show::replay),
         Some(Command::Trace(arguments)) => replay(&catalog, &kit, arguments, show::trace),
+        Some(Command::Bugs(BugsArguments { names, seeds })) => {
+            Ok(if bugs::run(&catalog, &kit, names, *seeds)? { PASSED } else { FAILED })
+        }
     }
 }
 
@@ -63,9 +69,8 @@ fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, T
         (Some(seed), _) => SeedRange { first: seed, last: seed },
         (None, count) => SeedRange { first: 1, last: count.unwrap_or(test.seeds) },
     };
-    let fingerprint = kit.fingerprint()?;
-    let binaries = build::stages(catalog, kit, &tests, code)?;
-    let grades = grade::all(&tests, &binaries, code, seeds, |grade| {
+    let binaries = build::stages(catalog, kit, &tests, code, Warnings::Shown)?;
+    let grades = grade::all(&tests, &binaries, seeds, |grade| {
         if !arguments.json {
             show::grade(grade);
         }
@@ -76,7 +81,7 @@ fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, T
         show::grades(catalog, &grades);
     }
     if code == Code::Student {
-        status::update(kit, fingerprint, &grades)?;
+        status::update(kit, &binaries.source, &grades)?;
     }
     exit_code(&grades)
 }
@@ -103,9 +108,9 @@ fn replay(
         None => catalog.unknown(&arguments.id).into(),
     })?;
     let code = Code::from_flag(arguments.solution);
-    let binaries = build::stages(catalog, kit, &[test], code)?;
+    let binaries = build::stages(catalog, kit, &[test], code, Warnings::Shown)?;
     let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
-    let run = process::run(test, &binaries[test.stage()], seeds, code, true, &mut |_| {})?;
+    let run = process::run(test, &binaries, seeds, true, &mut |_| {})?;
     show(&run);
     match run.failure() {
         None => Ok(PASSED),

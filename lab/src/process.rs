@@ -14,6 +14,7 @@ use std::thread;
 
 use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_record};
 
+use crate::build::Binaries;
 use crate::interrupt;
 use crate::kit::Code;
 use crate::trouble::Trouble;
@@ -60,14 +61,14 @@ pub(crate) fn kill_all() {
 /// Runs `test` on `seeds`. Tells `tell` of every record as it comes.
 pub(crate) fn run(
     test: &Test,
-    program: &Path,
+    binaries: &Binaries,
     seeds: SeedRange,
-    code: Code,
     trace: bool,
     tell: &mut dyn FnMut(&Record),
 ) -> Result<Run, Trouble> {
+    let code = binaries.code;
     let order = Order { nonce: nonce(), seeds, trace, replay_suffix: code.suffix().into() };
-    let mut child = start(test, program)?;
+    let mut child = start(test, binaries.program(test.stage()))?;
     let mut stdin = child.stdin.take().expect("its input is piped");
     let line = serde_json::to_string(&order).expect("orders consist of plain data");
     // A process that has died already cannot read; that it says nothing is noticed below.
@@ -105,7 +106,7 @@ pub(crate) fn run(
             Some(record) => {
                 tell(&record);
                 match record {
-                    Record::Finished { outcome } => verdict = Some(outcome),
+                    Record::Finished { outcome, source } => verdict = Some((outcome, source)),
                     Record::Trace { text } => run.trace = Some(text),
                     Record::Seed { .. } => run.seeds.push(record),
                 }
@@ -120,7 +121,16 @@ pub(crate) fn run(
     if interrupt::requested() {
         return Err(Trouble::Interrupted("interrupted; no result was saved".into()));
     }
-    run.outcome = verdict.unwrap_or_else(|| Outcome::Failed(ended_early(test, &run, status, &errors, code)));
+    run.outcome = match verdict {
+        None => Outcome::Failed(ended_early(test, &run, status, &errors, code)),
+        Some((outcome, source)) if source == binaries.source => outcome,
+        Some(_) => {
+            return Err(Trouble::Kit(format!(
+                "{} was built from other files than those to be graded; were they changed meanwhile?",
+                test.id
+            )));
+        }
+    };
     run.printed.extend(errors.lines().map(str::to_owned));
     Ok(run)
 }

@@ -60,6 +60,12 @@ pub(crate) fn grade(grade: &Grade) {
     put(format_args!("{}\n", line.trim_end()));
 }
 
+/// One line for one bug or variant.
+pub(crate) fn bug(id: &str, name: &str, is_right: bool, said: &str) {
+    let word = if is_right { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
+    put(format_args!("{word}  {id:<8} {name:<36}  {said}\n"));
+}
+
 /// The reports of what failed, and the score table.
 pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
     let failures = || grades.0.iter().filter_map(|grade| grade.run.failure());
@@ -136,7 +142,7 @@ fn seed_json(record: &Record) -> Option<serde_json::Value> {
 
 /// Where the student is, and what to do next.
 pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
-    let fingerprint = kit.fingerprint().ok();
+    let source = kit.source(Code::Student).ok();
     let mut next = None;
     let mut is_old = false;
     for stage in &catalog.stages {
@@ -150,7 +156,7 @@ pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
             let (word, detail) = match status.tests.get(&test.id) {
                 None => (painted(DULL, "not graded "), ""),
                 Some(remembered) => {
-                    is_old |= Some(remembered.fingerprint) != fingerprint;
+                    is_old |= Some(&remembered.source) != source.as_ref();
                     match remembered.class {
                         None => (painted(GOOD, "ok         "), ""),
                         Some(Class::NotStarted) => (painted(DULL, "not started"), ""),

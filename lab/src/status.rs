@@ -24,8 +24,8 @@ pub(crate) struct Status {
 /// The last grade of one test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Remembered {
-    /// The student's files as they were, as a number.
-    pub(crate) fingerprint: u64,
+    /// The hash of the student's files as they were.
+    pub(crate) source: String,
     /// What kind of failure it was; `None` when the test passed.
     pub(crate) class: Option<Class>,
     /// The failure in one line.
@@ -46,11 +46,11 @@ pub(crate) fn read(kit: &Kit) -> Result<Status, Trouble> {
 }
 
 /// Remembers new grades. The file is replaced at once, so an interruption leaves the old one.
-pub(crate) fn update(kit: &Kit, fingerprint: u64, grades: &Grades) -> Result<(), Trouble> {
+pub(crate) fn update(kit: &Kit, source: &str, grades: &Grades) -> Result<(), Trouble> {
     let mut status = read(kit)?;
     for grade in &grades.0 {
         let remembered = Remembered {
-            fingerprint,
+            source: source.into(),
             class: grade.class(),
             summary: grade.run.failure().map(|failure| failure.summary.clone()).unwrap_or_default(),
             seed: grade.failed_seed(),

@@ -1,7 +1,6 @@
 //! `cargo lab` as a user meets it: what it says and how it exits when something is wrong.
 //!
-//! Kit-owned. Commands that need a broken kit run in a copy of it. The copy's builds share this
-//! workspace's target folder, so that only the kit's own crates are built again.
+//! Kit-owned. Commands that need a broken kit run in a copy of it, with a target folder of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,8 @@ fn target() -> PathBuf {
 
 fn lab_in(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
-    command.current_dir(folder).args(arguments).env("CARGO_TARGET_DIR", target()).env("NO_COLOR", "1");
+    let target = if folder == workspace() { target() } else { target().join("copies") };
+    command.current_dir(folder).args(arguments).env("CARGO_TARGET_DIR", target).env("NO_COLOR", "1");
     command.env_remove("LAB_SEED").env_remove("LAB_SEEDS");
     command
 }

@@ -32,6 +32,9 @@ pub use self::messages::{
 pub use self::persister::Persister;
 pub use self::raft::Raft;
 
+/// The hash of the files that this crate was built from.
+pub const SOURCE_HASH: &str = env!("LABRAFT_SOURCE");
+
 /// What the service above a Raft server can ask of it.
 pub trait RaftServer: Send + Sync + Sized + 'static {
     /// Creates the server, starts its threads, and returns without waiting for anything.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use labraft::{RequestVoteReply, Term};
 use tests::{
-    Arrived, DEPOSED_WITHIN, FIRST_HEARTBEAT, Finding, POLL_INTERVAL, Request, SILENCE_MAX, Script,
-    graded_script, heartbeat, vote_request,
+    Arrived, DEPOSED_WITHIN, FIRST_HEARTBEAT, Finding, POLL_INTERVAL, SILENCE_MAX, Script, graded_script,
+    heartbeat, vote_request,
 };
 
 const ONE_VOTE: &str = "a server votes for at most one candidate in a term (Raft 5.2)";
@@ -107,7 +107,7 @@ fn stands_for_election() {
     graded_script("2a::stands_for_election", 3, |script| {
         let mut stands: Vec<(Duration, Term)> = Vec::new();
         while stands.len() < 8 {
-            let (at, args) = script.wait_for_candidate(SILENCE_MAX);
+            let (at, args) = script.wait_for_candidate(0);
             if args.candidate_id != 0 {
                 script.fail(Finding::safety(
                     "a candidate asks for votes in its own name (Raft 5.2)",
@@ -140,7 +140,7 @@ fn counts_votes() {
         script.answer_votes(|peer, args| RequestVoteReply { term: args.term, vote_granted: peer == 1 });
         script.silence(3);
         script.silence(4);
-        let (_, first) = script.wait_for_candidate(SILENCE_MAX);
+        let (_, first) = script.wait_for_candidate(0);
         script.sleep(Duration::from_secs(3));
         if let Some(claim) = leaders_claim(script) {
             script.fail(Finding::safety(
@@ -165,7 +165,7 @@ fn counts_votes() {
 #[test]
 fn late_votes() {
     graded_script("2a::late_votes", 3, |script| {
-        let (_, first) = script.wait_for_candidate(SILENCE_MAX);
+        let (_, first) = script.wait_for_candidate(0);
         // Whoever is asked in the next term grants, but the answers are held until S0 has gone on.
         let granted = first.term + 1;
         script.answer_votes(move |_, args| RequestVoteReply {
@@ -174,12 +174,7 @@ fn late_votes() {
         });
         script.hold_replies(1);
         script.hold_replies(2);
-        loop {
-            let (_, args) = script.wait_for_candidate(SILENCE_MAX);
-            if args.term > granted {
-                break;
-            }
-        }
+        script.wait_for_candidate(granted);
         script.sleep(Duration::from_millis(5));
         script.forget();
         script.release();
@@ -239,7 +234,7 @@ fn heartbeats_hold_off() {
             script.sleep(shortest / 4);
             script.append_entries(1, heartbeat(term + 10, 1));
         }
-        if let Some(stand) = candidacy(script) {
+        if let Some(stand) = candidacy_after(script, term + 10) {
             script.fail(Finding::liveness(
                 "a server that hears its leader does not stand for election (Raft 5.2)",
                 format!("S0 stays in term {}, as a heartbeat comes every {:?}", term + 10, shortest / 4),
@@ -266,7 +261,7 @@ fn timer_after_grant() {
             }
             let granted = script.now();
             script.forget();
-            let (stood, args) = script.wait_for_candidate(SILENCE_MAX);
+            let (stood, args) = script.wait_for_candidate(term);
             if stood - granted < shortest / 2 {
                 script.fail(Finding::liveness(
                     "granting a vote resets the election timer (Raft 5.2, Figure 2)",
@@ -297,7 +292,7 @@ fn stale_leader_ignored() {
         for _ in 0..STALE_ROUNDS {
             script.append_entries(2, heartbeat(stale, 2));
             script.sleep(shortest / 4);
-            if candidacy(script).is_some() {
+            if candidacy_after(script, current).is_some() {
                 return;
             }
         }
@@ -317,7 +312,7 @@ const STALE_ROUNDS: u32 = 40;
 fn first_heartbeat() {
     graded_script("2a::first_heartbeat", 3, |script| {
         script.grant_votes();
-        let (granted, _) = script.wait_for_candidate(SILENCE_MAX);
+        let (granted, _) = script.wait_for_candidate(0);
         let leads_at_1 = |arrived: &Arrived| arrived.request.is_leaders() && arrived.peer == 1;
         let first = script.next_request(SILENCE_MAX, leads_at_1);
         let second = script.next_request(SILENCE_MAX, leads_at_1);
@@ -341,15 +336,15 @@ fn shortest_time_out(script: &mut Script) -> (Duration, Term) {
         script.append_entries(1, heartbeat(term, 1));
         let heard = script.now();
         script.forget();
-        let (stood, args) = script.wait_for_candidate(SILENCE_MAX);
+        let (stood, args) = script.wait_for_candidate(term);
         shortest = shortest.min(stood.saturating_sub(heard));
         term = args.term + 10;
     }
     (shortest, term)
 }
 
-fn candidacy(script: &mut Script) -> Option<Arrived> {
-    script.arrived().into_iter().find(|arrived| matches!(arrived.request, Request::Vote(_)))
+fn candidacy_after(script: &mut Script, term: Term) -> Option<Arrived> {
+    script.arrived().into_iter().find(|arrived| arrived.is_candidacy_after(term))
 }
 
 fn leaders_claim(script: &mut Script) -> Option<Arrived> {

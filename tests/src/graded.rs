@@ -177,7 +177,7 @@ fn answer(run: RunOf<'_>, order: &Order) {
             measures: seed_run.outcome.clone().unwrap_or_default(),
         });
     });
-    send(&Record::Finished { outcome });
+    send(&Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
 }
 
 /// The seeds that `LAB_SEED` or `LAB_SEEDS` ask for.

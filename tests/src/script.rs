@@ -30,6 +30,13 @@ pub struct Arrived {
     pub request: Request,
 }
 
+impl Arrived {
+    /// True for a vote request of a term after `term`.
+    pub fn is_candidacy_after(&self, term: Term) -> bool {
+        matches!(&self.request, Request::Vote(args) if args.term > term)
+    }
+}
+
 type AnswerVote = dyn Fn(ServerId, &RequestVoteArgs) -> RequestVoteReply + Send;
 type AnswerAppend = dyn Fn(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send;
 
@@ -220,10 +227,12 @@ impl Script {
         }
     }
 
-    /// Waits until S0 stands for election, and returns the first request for a vote of that candidacy.
-    /// Fails the run when it does not stand for `limit`.
-    pub fn wait_for_candidate(&mut self, limit: Duration) -> (Duration, RequestVoteArgs) {
-        let stood = self.next_request(limit, |arrived| matches!(arrived.request, Request::Vote(_)));
+    /// Waits until S0 stands for election in a term after `after`, and returns the first request for a
+    /// vote of that candidacy to arrive. Requests of earlier terms may still be on their way: a thread
+    /// may have been slow to send them. Fails the run when S0 does not stand for ten seconds.
+    pub fn wait_for_candidate(&mut self, after: Term) -> (Duration, RequestVoteArgs) {
+        let limit = STANDS_WITHIN;
+        let stood = self.next_request(limit, |arrived| arrived.is_candidacy_after(after));
         match stood {
             Some(Arrived { at, request: Request::Vote(args), .. }) => (at, args),
             _ => self.fail(Finding::liveness(
@@ -238,7 +247,7 @@ impl Script {
     /// arrived. Fails the run when S0 does not become leader.
     pub fn elect(&mut self) -> (Term, Duration) {
         self.grant_votes();
-        let (_, args) = self.wait_for_candidate(STANDS_WITHIN);
+        let (_, args) = self.wait_for_candidate(0);
         let wanted = |arrived: &Arrived| arrived.request.is_leaders();
         match self.next_request(STANDS_WITHIN, wanted) {
             Some(arrived) => (arrived.request.term(), arrived.at),

@@ -6,6 +6,8 @@
 
 mod catalog;
 mod record;
+mod source;
 
 pub use self::catalog::{Catalog, Stage, Test, UnknownName};
 pub use self::record::{Class, Failure, Order, Outcome, Record, SeedRange, format_record, parse_record};
+pub use self::source::source_hash;

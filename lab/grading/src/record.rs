@@ -126,6 +126,8 @@ pub enum Record {
     Finished {
         /// How the test as a whole ended.
         outcome: Outcome,
+        /// The hash of the student's files that the program was built from.
+        source: String,
     },
 }
 

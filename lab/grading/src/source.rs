@@ -1,0 +1,46 @@
+//! A hash over source files, to prove which ones a program was built from.
+//!
+//! Kit-owned. Also compiled into the build script of `labraft`, so it uses nothing but std.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The hash of all files under `folders`, by their paths from `root` and their contents, in hexadecimal.
+///
+/// # Errors
+///
+/// When a folder or a file cannot be read.
+pub fn source_hash(root: &Path, folders: &[&str]) -> io::Result<String> {
+    let mut files = Vec::new();
+    for folder in folders {
+        collect(&root.join(folder), &mut files)?;
+    }
+    files.sort();
+    // FNV-1a: the same on every machine and in every version of Rust.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut write = |bytes: &[u8]| {
+        // The length goes first, so that what one file ends with is not what the next begins with.
+        for byte in bytes.len().to_le_bytes().iter().chain(bytes) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+        write(name.as_bytes());
+        write(&fs::read(&file)?);
+    }
+    Ok(format!("{hash:016x}"))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

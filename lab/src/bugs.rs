@@ -1,0 +1,301 @@
+//! The bug catalogue: wrong Rafts that the suite must catch, and right ones that it must pass.
+//!
+//! Kit-owned. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
+//! implementation, under `tests/variants`. Each is laid over a work tree and graded exactly as a
+//! student's work is. The table of what caught which bug, and when, is the measure of the suite.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use labgrading::{Catalog, Class, SeedRange, Test};
+
+use crate::build::{self, Warnings};
+use crate::grade::{self, Grade, Grades};
+use crate::kit::{Code, Kit};
+use crate::show;
+use crate::trouble::Trouble;
+use crate::work::WorkTree;
+
+const BUGS: &str = "tests/bugs";
+const VARIANTS: &str = "tests/variants";
+
+/// The table that `cargo lab bugs` writes, in the folder of the bugs.
+const TABLE: &str = "TABLE.md";
+
+/// Seeds on which each variant runs unless told otherwise.
+const VARIANT_SEEDS: u64 = 20;
+
+/// A wrong Raft.
+#[derive(Clone, Debug)]
+struct Bug {
+    id: String,
+    name: String,
+    /// The stage that must catch it.
+    stage: String,
+    /// The kind of failure that it must be caught as.
+    class: Class,
+    /// Within how many seeds.
+    seeds: u64,
+    patch: String,
+}
+
+/// How a bug was caught.
+struct Catch {
+    seeds: u64,
+    test: String,
+    class: Class,
+    /// How many tests of the stage caught it.
+    tests: usize,
+}
+
+/// Runs the bugs and variants that `names` select, and with no names all of them. Returns whether all bugs
+/// were caught and all variants passed. A run of everything, on the seeds that the bugs allow, writes the
+/// table.
+pub(crate) fn run(
+    catalog: &Catalog,
+    kit: &Kit,
+    names: &[String],
+    seeds: Option<u64>,
+) -> Result<bool, Trouble> {
+    let bugs = read_all(catalog, kit)?;
+    let variants = folders_in(&kit.root().join(VARIANTS))?;
+    let known: Vec<String> =
+        bugs.iter().map(|bug| bug.id.clone()).chain(variants.iter().map(|folder| name_of(folder))).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.iter().any(|id| id.eq_ignore_ascii_case(name))) {
+        return Err(Trouble::Usage(format!(
+            "there is no bug or variant called '{unknown}'; there are {}",
+            known.join(", ")
+        )));
+    }
+    let is_selected = |id: &str| names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(id));
+    let tree = WorkTree::of(kit);
+    let mut table = String::from(HEAD);
+    let mut all_well = true;
+    for bug in bugs.iter().filter(|bug| is_selected(&bug.id)) {
+        let caught = try_bug(catalog, kit, &tree, bug, seeds.unwrap_or(bug.seeds))?;
+        let is_right = caught.as_ref().is_some_and(|catch| catch.class == bug.class);
+        all_well &= is_right;
+        show::bug(&bug.id, &bug.name, is_right, &said_of(bug, caught.as_ref()));
+        table.push_str(&row(bug, caught.as_ref()));
+    }
+    for variant in variants.iter().filter(|folder| is_selected(&name_of(folder))) {
+        all_well &= try_variant(catalog, &tree, variant, seeds.unwrap_or(VARIANT_SEEDS))?;
+    }
+    if names.is_empty() && seeds.is_none() {
+        let path = kit.root().join(BUGS).join(TABLE);
+        fs::write(&path, table).map_err(|error| Trouble::file("write", &path, &error))?;
+    }
+    Ok(all_well)
+}
+
+const HEAD: &str = "\
+# What catches which bug
+
+Written by `cargo lab bugs`. Each bug is a patch in this folder, laid over the reference and graded as a
+student's work is. *Seeds* is how many seeds, from 1 on, it took until a test of the bug's stage failed
+with the class that is shown, and *tests* how many tests of the stage failed within the bug's limit.
+
+| bug | stage | limit | seeds | first caught by | class | tests |
+|---|---|---|---|---|---|---|
+";
+
+fn row(bug: &Bug, caught: Option<&Catch>) -> String {
+    let found = match caught {
+        Some(Catch { seeds, test, class, tests }) => format!("{seeds} | `{test}` | {class} | {tests}"),
+        None => "not caught | | | 0".into(),
+    };
+    format!("| {} {} | {} | {} | {found} |\n", bug.id, bug.name, bug.stage, bug.seeds)
+}
+
+fn said_of(bug: &Bug, caught: Option<&Catch>) -> String {
+    match caught {
+        None => format!("NOT CAUGHT in {} within {} seeds", bug.stage, bug.seeds),
+        Some(catch) if catch.class != bug.class => {
+            format!(
+                "caught as {}, not as {}, by {} in {} seeds",
+                catch.class, bug.class, catch.test, catch.seeds
+            )
+        }
+        Some(catch) => {
+            let of_stage = format!("{} tests fail", catch.tests);
+            format!("{} in {} seeds by {}; {of_stage}", catch.class, catch.seeds, catch.test)
+        }
+    }
+}
+
+fn try_bug(
+    catalog: &Catalog,
+    kit: &Kit,
+    tree: &WorkTree,
+    bug: &Bug,
+    seeds: u64,
+) -> Result<Option<Catch>, Trouble> {
+    tree.lay_over(&patched(kit, bug)?)?;
+    let tests: Vec<&Test> = catalog.tests_of(&bug.stage).collect();
+    let grades = grade_tree(catalog, tree, &tests, Code::Solution, seeds)?;
+    // A failure of the right class counts for more than an earlier one of another.
+    let of_class = |grade: &&&Grade| grade.class() == Some(bug.class);
+    let failed: Vec<&Grade> = grades.0.iter().filter(|grade| grade.class().is_some()).collect();
+    let first = failed
+        .iter()
+        .filter(of_class)
+        .min_by_key(|grade| seeds_of(grade))
+        .or(failed.iter().min_by_key(|grade| seeds_of(grade)));
+    Ok(first.map(|grade| Catch {
+        seeds: seeds_of(grade),
+        test: grade.test.id.clone(),
+        class: grade.class().expect("it failed"),
+        tests: failed.len(),
+    }))
+}
+
+/// How many seeds it took: a failure that no single seed shows took all of them.
+fn seeds_of(grade: &Grade) -> u64 {
+    grade.failed_seed().unwrap_or(grade.seeds.last)
+}
+
+fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) -> Result<bool, Trouble> {
+    let mut overlay = Vec::new();
+    for file in files_in(folder)? {
+        let inside = file.strip_prefix(folder).expect("it lies in the folder").to_owned();
+        let content = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
+        overlay.push((Path::new("labraft/src").join(inside), content));
+    }
+    tree.lay_over(&overlay)?;
+    let tests: Vec<&Test> = catalog.tests.iter().collect();
+    let grades = grade_tree(catalog, tree, &tests, Code::Student, seeds)?;
+    let failed = grades.0.iter().find_map(|grade| Some((&grade.test.id, grade.run.failure()?)));
+    let said = match failed {
+        None => format!("passes all tests on {seeds} seeds"),
+        Some((id, failure)) => format!("FAILS {id}\n{}", failure.report),
+    };
+    show::bug("variant", &name_of(folder), failed.is_none(), &said);
+    Ok(failed.is_none())
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn grade_tree(
+    catalog: &Catalog,
+    tree: &WorkTree,
+    tests: &[&Test],
+    code: Code,
+    seeds: u64,
+) -> Result<Grades, Trouble> {
+    let binaries = build::stages(catalog, tree.kit(), tests, code, Warnings::Hidden)?;
+    grade::all(tests, &binaries, |_| SeedRange { first: 1, last: seeds }, |_| {})
+}
+
+/// All bugs, by id.
+fn read_all(catalog: &Catalog, kit: &Kit) -> Result<Vec<Bug>, Trouble> {
+    let mut bugs = Vec::new();
+    for file in files_in(&kit.root().join(BUGS))? {
+        if file.extension().is_some_and(|extension| extension == "patch") {
+            let text = fs::read_to_string(&file).map_err(|error| Trouble::file("read", &file, &error))?;
+            let bug = parse(&text).map_err(|why| Trouble::Kit(format!("{}: {why}", file.display())))?;
+            if catalog.stage(&bug.stage).is_none() {
+                return Err(Trouble::Kit(format!("{}: there is no stage {}", file.display(), bug.stage)));
+            }
+            bugs.push(bug);
+        }
+    }
+    Ok(bugs)
+}
+
+/// A patch file: lines `key: value`, prose, then the patch itself.
+fn parse(text: &str) -> Result<Bug, String> {
+    let start = if text.starts_with("--- ") { 0 } else { text.find("\n--- ").ok_or("it has no patch")? + 1 };
+    let (head, patch) = text.split_at(start);
+    let field = |key: &str| {
+        let value = head.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        value.map(str::to_owned).ok_or(format!("its header lacks '{key}: ...'"))
+    };
+    let class = match field("class")?.as_str() {
+        "safety" => Class::Safety,
+        "liveness" => Class::Liveness,
+        "performance" => Class::Performance,
+        other => return Err(format!("'{other}' is no class of failure")),
+    };
+    let seeds = field("seeds")?.parse().map_err(|_| "'seeds' is no number".to_owned())?;
+    Ok(Bug {
+        id: field("id")?,
+        name: field("name")?,
+        stage: field("stage")?,
+        class,
+        seeds,
+        patch: patch.into(),
+    })
+}
+
+/// The reference's files as the bug changes them.
+fn patched(kit: &Kit, bug: &Bug) -> Result<Vec<(PathBuf, Vec<u8>)>, Trouble> {
+    let misfit = |why: String| Trouble::Kit(format!("bug {} does not fit the reference: {why}", bug.id));
+    let mut overlay = Vec::new();
+    for part in parts(&bug.patch) {
+        let patch = diffy::Patch::from_str(part).map_err(|error| misfit(error.to_string()))?;
+        let name = patch
+            .original()
+            .and_then(|name| name.strip_prefix("a/"))
+            .ok_or(misfit("it names no file".into()))?;
+        let path = kit.root().join(name);
+        let text = fs::read_to_string(&path).map_err(|error| Trouble::file("read", &path, &error))?;
+        let changed = diffy::apply(&text, &patch).map_err(|error| misfit(error.to_string()))?;
+        overlay.push((PathBuf::from(name), changed.into_bytes()));
+    }
+    Ok(overlay)
+}
+
+/// A patch of several files, file by file.
+fn parts(patch: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> = patch.match_indices("\n--- a/").map(|(index, _)| index + 1).collect();
+    starts.insert(0, 0);
+    let ends = starts.iter().skip(1).copied().chain([patch.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| &patch[start..end]).collect()
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut files = entries(folder)?;
+    files.retain(|path| path.is_file());
+    Ok(files)
+}
+
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut folders = entries(folder)?;
+    folders.retain(|path| path.is_dir());
+    Ok(folders)
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let trouble = |error| Trouble::file("read", folder, &error);
+    let read = fs::read_dir(folder).map_err(trouble)?;
+    let mut paths =
+        read.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<Vec<_>, Trouble>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, parts};
+
+    const TEXT: &str = "id: E99\nname: a-bug\nstage: 2a\nclass: safety\nseeds: 20\n\nWhat is wrong.\n\n\
+                        --- a/one\n+++ b/one\n@@ -1 +1 @@\n-x\n+y\n--- a/two\n+++ b/two\n@@ -1 +1 @@\n-x\n+y\n";
+
+    #[test]
+    fn a_bug_has_a_header_and_a_patch_of_one_or_more_files() {
+        let bug = parse(TEXT).unwrap();
+        assert_eq!((bug.id.as_str(), bug.name.as_str(), bug.seeds), ("E99", "a-bug", 20));
+        assert_eq!(parts(&bug.patch).len(), 2);
+        assert!(parts(&bug.patch).iter().all(|part| diffy::Patch::from_str(part).is_ok()));
+    }
+
+    #[test]
+    fn what_a_header_lacks_is_named() {
+        let without = TEXT.replace("seeds: 20\n", "");
+        assert_eq!(parse(&without).unwrap_err(), "its header lacks 'seeds: ...'");
+        assert_eq!(parse("id: E99\n").unwrap_err(), "it has no patch");
+    }
+}
