@@ -135,6 +135,24 @@ pub(crate) fn run(
     Ok(run)
 }
 
+/// The hash of the files that a program was built from; it is asked to run a test on no seed at all.
+pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> {
+    let seeds = SeedRange { first: 1, last: 0 };
+    let order = Order { nonce: nonce(), seeds, trace: false, replay_suffix: String::new() };
+    let mut child = start(test, program)?;
+    let mut stdin = child.stdin.take().expect("its input is piped");
+    // A process that cannot read has no answer either, which is noticed below.
+    let _ = writeln!(stdin, "{}", serde_json::to_string(&order).expect("orders consist of plain data"));
+    drop(stdin);
+    let output = child.wait_with_output().map_err(|error| Trouble::file("run", program, &error))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let source = text.lines().find_map(|line| match parse_record(&order.nonce, line)? {
+        Record::Finished { source, .. } => Some(source),
+        _ => None,
+    });
+    source.ok_or_else(|| Trouble::Kit(format!("{} does not say what it was built from", program.display())))
+}
+
 fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
     Command::new(program)
         .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])

@@ -21,6 +21,10 @@ const BAD: Style = AnsiColor::Red.on_default();
 const DULL: Style = AnsiColor::Yellow.on_default();
 const STRONG: Style = Style::new().bold();
 
+/// How many failures are reported at length: the tests are in the order in which a student meets the
+/// rules, so the first ones say most.
+const REPORTS_SHOWN: usize = 2;
+
 /// How many of the last lines of a trace a replay shows.
 const TRACE_TAIL: usize = 40;
 
@@ -69,8 +73,15 @@ pub(crate) fn bug(id: &str, name: &str, is_right: bool, said: &str) {
 /// The reports of what failed, and the score table.
 pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
     let failures = || grades.0.iter().filter_map(|grade| grade.run.failure());
-    for failure in failures().filter(|failure| failure.class != Class::NotStarted) {
+    let reported: Vec<_> = failures().filter(|failure| failure.class != Class::NotStarted).collect();
+    for failure in reported.iter().take(REPORTS_SHOWN) {
         put(format_args!("\n{}", failure.report));
+    }
+    if reported.len() > REPORTS_SHOWN {
+        put(format_args!(
+            "\n{} more tests failed, often for the same reason; `cargo lab replay ID --seed S` reports on each.\n",
+            reported.len() - REPORTS_SHOWN
+        ));
     }
     let width = catalog.stages.iter().map(|stage| stage.title.len()).max().unwrap_or(0);
     put(format_args!("\n{}\n", painted(STRONG, format!("stage  {:<width$}  passed  points", ""))));

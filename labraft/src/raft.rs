@@ -2,7 +2,8 @@
 //!
 //! Read first: the chapter of your stage in `handouts/`, beside Figure 2 of the Raft paper. Replace each
 //! `todo!` when its stage comes: `todo!("2A: ...")` is for stage 2A. Everything here is yours to change,
-//! but for the signatures that the two traits ask for. The file may grow into a folder `raft/`.
+//! but for the signatures that the two traits ask for: a design with channels instead of one lock, say, is
+//! as good. The file may grow into a folder `raft/`.
 //!
 //! Use `labrpc`'s `thread`, `sync`, `channel`, `time` and `rng`, never std's: only then can the kit run
 //! your server in virtual time and replay a failure.
@@ -65,7 +66,7 @@ impl RaftServer for Raft {
         let state = State {
             persistent: persister.load(),
             role: Role::Follower,
-            election_due: Instant::now(),
+            election_due: Instant::now(), // 2A: a random time from now on, drawn anew each time
             commit_index: 0,
             last_applied: 0,
             next_index: vec![1; peers.len()],

@@ -56,10 +56,12 @@ impl Peer {
     ///
     /// Returns `None` when no reply came: the request may have been lost, or the reply, or the server
     /// may be down, slow or cut off. `None` never says which, and the request may have been carried
-    /// out all the same. A call to a server that cannot be reached may take seconds to return. The
-    /// network can deliver a request late, after others sent later, or more than once.
+    /// out all the same. A call to a server that cannot be reached may take seconds to return (0 to 7 s
+    /// in lab 2). The network can deliver a request late, after others sent later, or more than once; a
+    /// call returns once, with the first reply that arrives.
     ///
-    /// Do not hold a lock across a call.
+    /// Do not hold a lock across a call. A thread for each call is cheap, and there is no limit to their
+    /// number.
     ///
     /// # Panics
     ///

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::constants::{DEFAULT_STEP_LIMIT, DEFAULT_TIME_LIMIT, UNREACHABLE_LAB2};
 use crate::kernel::{
-    Cause, Entered, Failure, InFlight, Kernel, KernelRef, Mode, Moment, NodeId, ThreadName, Waiting, Woken,
-    current, install_panic_hook,
+    Cause, Entered, Failure, InFlight, Kernel, KernelRef, Mode, Moment, NodeId, Stuck, ThreadName, Waiting,
+    Woken, current, install_panic_hook,
 };
 use crate::net::{HeldMessage, Rule, RuleId, Traffic};
 use crate::record::{Observer, Trace, What, listen};
@@ -215,6 +215,11 @@ impl World {
             let kernel = current().expect("a node runs in its simulation");
             kernel.with_node(node, |node| node.services = Some(services));
         })
+    }
+
+    /// The threads of a node that wait for something, oldest first.
+    pub fn waiting_threads(&self, node: NodeId) -> Vec<Stuck> {
+        self.kernel().waiting_on(node)
     }
 
     /// Crashes a node at this instant: every thread of it is destroyed wherever it stands, messages it

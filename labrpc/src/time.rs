@@ -61,6 +61,7 @@ impl AddAssign<Duration> for Instant {
 impl Sub<Duration> for Instant {
     type Output = Instant;
 
+    /// The earliest moment there is, where that would be before it.
     fn sub(self, span: Duration) -> Instant {
         Instant { nanos: self.nanos.saturating_sub(nanos(span)) }
     }

@@ -16,7 +16,7 @@ use crate::limits::{
     CALLS_RETURN_WITHIN, FAILED_ELECTIONS_MAX, LEADER_AT_LAST, LEADER_WAIT, POLL_INTERVAL, QUIET_AFTER,
     SILENCE_MAX,
 };
-use crate::server::{Server, node_of};
+use crate::server::{Server, node_of, server_of};
 use crate::watch::Watch;
 
 /// A running cluster, and the hands on its cables.
@@ -166,7 +166,7 @@ impl Cluster {
 
     /// Adds a rule to the network.
     pub fn add_rule(&mut self, rule: Rule) {
-        self.world.note_network(&format!("{rule:?}"));
+        self.world.note_network(&rule.describe(|node| format!("S{}", server_of(node))));
         self.world.add_rule(rule);
         self.note_change();
     }

@@ -52,7 +52,7 @@ impl Server {
             Ok(()) => Ok(()),
             // A server that crashes while it starts is down, which is no mistake of its own.
             Err(NoResult::Down) if !world.is_up(node) => Ok(()),
-            Err(_) => Err(self.never_returned("make")),
+            Err(_) => Err(self.never_returned(world, "make")),
         }
     }
 
@@ -71,18 +71,25 @@ impl Server {
         match answer {
             Ok(state) => Ok(state),
             Err(NoResult::Down) if !world.is_up(node) => Ok(None),
-            Err(_) => Err(self.never_returned("get_state")),
+            Err(_) => Err(self.never_returned(world, "get_state")),
         }
     }
 
-    fn never_returned(&self, function: &str) -> Finding {
+    /// Tells where the threads that concern it are: the one that asked, and those that have waited longest.
+    fn never_returned(&self, world: &World, function: &str) -> Finding {
+        const SHOWN: usize = 6;
         let (id, limit) = (self.id, ANSWER_WITHIN.as_secs());
+        let mut waiting = world.waiting_threads(node_of(id));
+        waiting.retain(|stuck| !stuck.place.thread.ends_with("'service'"));
+        let asked = waiting.iter().position(|stuck| stuck.place.thread.ends_with("'test'"));
+        if let Some(asked) = asked {
+            waiting[..=asked].rotate_right(1);
+        }
+        let lines: String = waiting.iter().take(SHOWN).map(|stuck| format!("\n  {stuck}")).collect();
         Finding::liveness(
             format!("`{function}` returns at once"),
             format!("S{id}'s `{function}` returns"),
-            format!(
-                "S{id}'s `{function}` has not returned for {limit} s; does it wait for a lock that is held?"
-            ),
+            format!("S{id}'s `{function}` has not returned for {limit} s. Its threads:{lines}"),
         )
     }
 }

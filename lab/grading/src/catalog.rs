@@ -132,7 +132,8 @@ impl Catalog {
     ///
     /// When a name is neither.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Test>, UnknownName> {
-        for name in names {
+        let names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        for name in &names {
             if self.stage(name).is_none() && self.test(name).is_none() {
                 return Err(self.unknown(name));
             }

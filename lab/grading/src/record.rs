@@ -21,7 +21,7 @@ pub struct SeedRange {
 impl SeedRange {
     /// How many seeds these are.
     pub fn count(&self) -> u64 {
-        (self.last - self.first).saturating_add(1)
+        if self.last < self.first { 0 } else { (self.last - self.first).saturating_add(1) }
     }
 }
 

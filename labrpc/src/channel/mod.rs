@@ -149,7 +149,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// When the channel is empty.
+    /// `Empty` when none waits, `Disconnected` when none ever will: every sender is gone.
     #[track_caller]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match &self.0 {
@@ -158,7 +158,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Waits for a message, no longer than `limit`.
+    /// Waits for a message, no longer than `limit`. A message that waits already is taken even when the
+    /// limit is zero.
     ///
     /// # Errors
     ///

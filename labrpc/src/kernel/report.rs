@@ -9,7 +9,7 @@ use std::panic::{self, Location};
 use std::sync::Once;
 use std::time::Duration;
 
-use super::threads::{Holder, SimThread, State, ThreadId, ThreadName, Waiting};
+use super::threads::{Holder, NodeId, SimThread, State, ThreadId, ThreadName, Waiting};
 use super::{Kernel, current};
 
 /// Why a run ended before its test did.
@@ -61,6 +61,8 @@ pub enum Cause {
     StepLimit {
         /// That limit.
         limit: u64,
+        /// The thread that was running, and its last operation.
+        place: Place,
     },
     /// The test ended the run, through [`crate::World::fail`].
     Stopped {
@@ -153,9 +155,10 @@ impl Display for Cause {
             Cause::TimeLimit { limit } => {
                 write!(f, "the run's limit of {} s of virtual time passed", limit.as_secs_f64())
             }
-            Cause::StepLimit { limit } => write!(
+            Cause::StepLimit { limit, place } => write!(
                 f,
-                "the run's limit of {limit} operations was used up; is a thread polling without a sleep?"
+                "the run's limit of {limit} operations was used up; {} was running, at {}; does it poll without a sleep?",
+                place.thread, place.line
             ),
             Cause::Stopped { message } => f.write_str(message),
         }
@@ -259,6 +262,13 @@ impl Kernel {
             way.push(from);
         }
         found
+    }
+
+    /// The threads of `node` that wait, and for what.
+    pub(crate) fn waiting_on(&self, node: NodeId) -> Vec<Stuck> {
+        let threads = self.threads.borrow();
+        let of_node = threads.by_age().into_iter().filter(|thread| thread.node == node);
+        of_node.filter_map(|thread| self.stuck(thread)).collect()
     }
 
     fn stuck(&self, thread: &SimThread) -> Option<Stuck> {

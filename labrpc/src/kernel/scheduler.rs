@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::context::{Context, Door, Resume, Resumed, Yielded};
 use super::crash::KillToken;
-use super::report::Cause;
+use super::report::{Cause, Place};
 use super::threads::{NodeId, State, ThreadId, ThreadName, Waiting, Woken};
 use super::timers::{Action, Nanos};
 use super::{Kernel, current};
@@ -73,7 +73,10 @@ impl Kernel {
         self.until_preempted.set(interval as u32);
         self.steps.set(self.steps.get() + interval);
         if self.steps.get() > self.step_limit {
-            self.fail(Cause::StepLimit { limit: self.step_limit });
+            self.fail(Cause::StepLimit {
+                limit: self.step_limit,
+                place: Place::new(self.describe_me(), self.at.get()),
+            });
             self.wait_for_the_end();
         }
         if self.now() > self.time_limit {

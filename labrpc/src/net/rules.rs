@@ -93,6 +93,37 @@ pub fn long_reordering(leg: Leg) -> Rule {
 }
 
 impl Rule {
+    /// The rule in words, as a trace shows it; `name` names the nodes.
+    pub fn describe(&self, name: impl Fn(NodeId) -> String) -> String {
+        let what = match (&self.kinds, self.leg) {
+            (Kinds::All, None) => "messages".to_owned(),
+            (Kinds::All, Some(Leg::Request)) => "requests".to_owned(),
+            (Kinds::All, Some(Leg::Reply)) => "replies".to_owned(),
+            (Kinds::Only(kind), None) => format!("{kind} requests and replies"),
+            (Kinds::Only(kind), Some(Leg::Request)) => format!("{kind} requests"),
+            (Kinds::Only(kind), Some(Leg::Reply)) => format!("replies to {kind}"),
+        };
+        let links = match self.links {
+            Links::All => String::new(),
+            Links::From(node) => format!(" sent by {}", name(node)),
+            Links::To(node) => format!(" sent to {}", name(node)),
+            Links::One(from, to) => format!(" sent by {} to {}", name(from), name(to)),
+        };
+        let effect = match &self.effect {
+            Effect::Delay(range) => format!("take {:?} to {:?}", range.start, range.end),
+            Effect::ExtraDelay { chance, delay } => {
+                format!("take {:?} to {:?} longer, with probability {chance:.2}", delay.start, delay.end)
+            }
+            Effect::Lose(chance) if *chance >= 1.0 => "are lost".to_owned(),
+            Effect::Lose(chance) => format!("are lost with probability {chance:.2}"),
+            Effect::Duplicate { chance, delay } => {
+                format!("arrive twice with probability {chance:.2}, up to {:?} apart", delay.end)
+            }
+            Effect::Hold => "are held".to_owned(),
+        };
+        format!("{what}{links} {effect}")
+    }
+
     fn applies(&self, from: NodeId, to: NodeId, kind: &str, leg: Leg) -> bool {
         let links = match self.links {
             Links::All => true,

@@ -225,7 +225,6 @@ impl What<'_> {
             What::NodeSlowed { node: slow, lateness } => node(11, slow, lateness.as_nanos() as u64),
             What::ClockRate { node: drifting, rate } => node(12, drifting, rate),
             What::Network { text } => recorder.mix_bytes(text.as_bytes()),
-            // Notes are made only while recording, and a run must hash alike with and without it.
             What::Note { .. } => {}
         }
     }

@@ -111,7 +111,7 @@ fn a_run_has_limits_of_time_and_of_operations() {
         let busy = Mutex::new(true);
         while *busy.lock() {}
     });
-    assert_snapshot!(report.outcome.expect_err("it never ends"), @"[t=0.002003s] the run's limit of 10000 operations was used up; is a thread polling without a sleep?");
+    assert_snapshot!(report.outcome.expect_err("it never ends"), @"[t=0.002003s] the run's limit of 10000 operations was used up; node tester thread 'test' was running, at labrpc/tests/it/diagnostics.rs:112:21; does it poll without a sleep?");
 }
 
 #[test]

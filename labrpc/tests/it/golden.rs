@@ -74,16 +74,17 @@ fn calls_that_get_lost_and_a_server_that_crashes() {
 
 #[test]
 fn a_run_is_the_same_with_and_without_a_trace_and_differs_by_seed() {
-    let hash =
-        |seed, record| labrpc::run(&Config { record, ..Config::new(seed) }, calls_and_a_crash).trace_hash;
-    let hashes: Vec<u64> = (0..200).map(|seed| hash(seed, false)).collect();
-    for (seed, expected) in hashes.iter().enumerate() {
-        assert_eq!(hash(seed as u64, true), *expected, "seed {seed}");
+    for test in [race, calls_and_a_crash] {
+        let hash = |seed, record| labrpc::run(&Config { record, ..Config::new(seed) }, test).trace_hash;
+        let hashes: Vec<u64> = (0..200).map(|seed| hash(seed, false)).collect();
+        for (seed, expected) in hashes.iter().enumerate() {
+            assert_eq!(hash(seed as u64, true), *expected, "seed {seed}");
+        }
+        let mut distinct = hashes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), hashes.len());
     }
-    let mut distinct = hashes.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    assert_eq!(distinct.len(), hashes.len());
 }
 
 #[test]
