@@ -154,7 +154,10 @@ pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> 
 }
 
 fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
+    // Backtraces show paths as seen from the current folder, which is to be the kit's.
+    let kit = program.ancestors().find(|folder| folder.join("tests/catalog.toml").is_file());
     Command::new(program)
+        .current_dir(kit.unwrap_or(Path::new(".")))
         .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])
         .env("LAB_ORDER_ON_STDIN", "1")
         .stdin(Stdio::piped())

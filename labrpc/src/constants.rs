@@ -40,6 +40,9 @@ pub const PREEMPTION_MEANS: [u32; 3] = [4, 16, 64];
 /// Stack of a simulated thread. Only the pages that are touched cost memory.
 pub const STACK_BYTES: usize = 256 * 1024;
 
+/// CPU time without a call into the kit after which a thread counts as looping without end.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// How often a crashed thread may catch its own crash with `catch_unwind` before the run is failed.
 pub const SWALLOWED_CRASHES_MAX: u32 = 64;
 

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::constants::{DEFAULT_STEP_LIMIT, DEFAULT_TIME_LIMIT, UNREACHABLE_LAB2};
+use crate::constants::{DEFAULT_STEP_LIMIT, DEFAULT_TIME_LIMIT, STUCK_AFTER, UNREACHABLE_LAB2};
+#[cfg(target_os = "linux")]
+use crate::kernel::HandlerStack;
 use crate::kernel::{
     Cause, Entered, Failure, InFlight, Kernel, KernelRef, Mode, Moment, NodeId, Stuck, ThreadName, Waiting,
-    Woken, current, install_panic_hook,
+    Watched, Woken, current, install_panic_hook,
 };
 use crate::net::{HeldMessage, Rule, RuleId, Traffic};
 use crate::record::{Observer, Trace, What, listen};
@@ -37,6 +39,10 @@ pub struct Config {
     pub unreachable: Range<Duration>,
     /// Mean number of operations between preemptions; `None` lets the seed choose.
     pub preemption_mean: Option<u32>,
+    /// What reports call the run when it ends the whole process.
+    pub label: String,
+    /// CPU time after which a thread that does not come back to the kit counts as stuck.
+    pub stuck_after: Duration,
     /// Whether a `todo!` ends only the thread that comes to it, instead of the run. The places are then
     /// in [`Report::unwritten`].
     pub allow_unwritten: bool,
@@ -52,6 +58,8 @@ impl Config {
             record: false,
             unreachable: UNREACHABLE_LAB2,
             preemption_mean: None,
+            label: format!("seed {seed}"),
+            stuck_after: STUCK_AFTER,
             allow_unwritten: false,
         }
     }
@@ -102,6 +110,9 @@ pub fn run<T: Send + 'static>(config: &Config, test: impl FnOnce(World) -> T + S
 fn run_here<T: Send + 'static>(config: &Config, test: impl FnOnce(World) -> T + 'static) -> Report<T> {
     let kernel = Kernel::new(config);
     let entered = Entered::new(&kernel);
+    let watched = Watched::new(kernel.pulse.clone());
+    #[cfg(target_os = "linux")]
+    let _handler_stack = HandlerStack::new();
     let listening = config.record.then(listen);
     let result = Arc::new(Mutex::new(None));
     let slot = result.clone();
@@ -110,7 +121,7 @@ fn run_here<T: Send + 'static>(config: &Config, test: impl FnOnce(World) -> T + 
         *slot.lock() = Some(value);
     });
     kernel.run(main);
-    drop((listening, entered));
+    drop((listening, watched, entered));
     let outcome = match kernel.take_failure() {
         Some(failure) => Err(failure),
         None => Ok(result.lock().take().expect("the test returned, as nothing failed")),

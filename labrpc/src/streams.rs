@@ -21,6 +21,8 @@ pub enum Purpose {
     Node,
     /// How long a node's disk takes.
     Disk,
+    /// What the operating system would draw.
+    System,
     /// How late the threads of a slow node are.
     Lateness,
     /// What the clients of a test do.

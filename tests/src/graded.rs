@@ -8,18 +8,24 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::panic;
 
+use labrpc::{Fatal, on_fatal};
+use parking_lot::Mutex;
+
 use labgrading::{Catalog, Class, Failure, Order, Outcome, Record, SeedRange, Test, format_record};
 
 use crate::finding::Finding;
 use crate::limits::{FIRST_HEARTBEAT, FIRST_HEARTBEAT_SHARE, LEADER_WAIT, LEADER_WITHIN};
-use crate::report::{columns, report};
-use crate::run::{Body, Play, RunOf, ScriptBody, SeedRun, run_seed};
+use crate::report::{columns, report, rows_as_text};
+use crate::run::{Body, Play, RunOf, ScriptBody, SeedRun, finding_of, run_seed};
 
 /// Set by `cargo lab` for the processes it starts.
 const ORDER_ON_STDIN: &str = "LAB_ORDER_ON_STDIN";
 
 /// The seeds that plain `cargo test` runs.
 const DEFAULT_SEEDS: SeedRange = SeedRange { first: 1, last: 3 };
+
+/// What a replay command ends in outside of `cargo lab`.
+const SUFFIX: &str = if cfg!(feature = "solution") { " --solution" } else { "" };
 
 /// Runs the graded test `id` on clusters of `servers` servers.
 ///
@@ -43,18 +49,22 @@ fn run_graded(id: &str, servers: usize, play: Play) {
     let catalog = Catalog::load();
     let test = catalog.test(id).unwrap_or_else(|| panic!("{id} is not in tests/catalog.toml"));
     let run = RunOf { test, servers, play };
+    on_fatal(end_with_report);
     if std::env::var_os(ORDER_ON_STDIN).is_some() {
         let order = read_order();
         answer(run, &order);
         return;
     }
     let seeds = seeds_from_environment().unwrap_or_else(|message| fail_quietly(&message));
-    let suffix = if cfg!(feature = "solution") { " --solution" } else { "" };
-    let outcome = run_all(run, seeds, suffix, false, &mut |_, _| {});
+    let outcome = run_all(run, seeds, SUFFIX, false, &mut |_, _| {});
     if let Outcome::Failed(failure) = outcome {
         fail_quietly(&failure.report);
     }
 }
+
+/// The first seed that passes, and then one in so many, is run twice, to find programs that depend on more
+/// than their seed.
+const REPEAT_EVERY: u64 = 100;
 
 /// Runs seeds up to the first that fails, and judges what was measured in all of them. Tells `tell` of
 /// every seed. Records every run if asked to; otherwise only that of a failure, by running it again.
@@ -73,7 +83,11 @@ fn run_all(
                 for (name, value) in measured {
                     measures.entry(name.clone()).or_default().push((*value, seed));
                 }
-                Outcome::Passed
+                if seed % REPEAT_EVERY == seeds.first % REPEAT_EVERY {
+                    check_repeatable(run, &seed_run, replay_suffix)
+                } else {
+                    Outcome::Passed
+                }
             }
             Err(finding) if record => failed(run.test, &seed_run, finding, replay_suffix),
             Err(finding) => explain(run, &seed_run, finding, replay_suffix),
@@ -86,21 +100,55 @@ fn run_all(
     judge_measures(run.test, &mut measures, replay_suffix)
 }
 
-/// Runs a failed seed again, recording, and reports. A run that takes another course the second time is
-/// reported as such: nothing else that can be said of it would hold.
+/// Runs a failed seed again, recording, and reports. When the run takes another course the second time,
+/// that is reported instead: nothing else that could be said of it would hold.
 fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
     let again = run_seed(run, first.seed, true);
-    let outcome = failed(run.test, &again, finding, replay_suffix);
-    match outcome {
-        Outcome::Failed(mut failure) if again.trace_hash != first.trace_hash => {
-            failure.report.push_str(
-                "  The run went differently when it was repeated. Something in it depends on more than the\n  \
-                 seed, such as the order of a std HashMap, the real clock, or a real thread.\n",
-            );
-            Outcome::Failed(failure)
-        }
-        outcome => outcome,
+    if again.trace_hash != first.trace_hash {
+        return not_repeatable(run, first.seed, replay_suffix);
     }
+    failed(run.test, &again, finding, replay_suffix)
+}
+
+/// Runs a seed that has passed a second time, while memory is laid out differently, and fails it if the
+/// run takes another course.
+fn check_repeatable(run: RunOf<'_>, first: &SeedRun, replay_suffix: &str) -> Outcome {
+    let _in_the_way: Vec<Vec<u8>> = (1..64).map(|size| vec![0; size * 24]).collect();
+    let again = run_seed(run, first.seed, false);
+    if again.trace_hash == first.trace_hash {
+        Outcome::Passed
+    } else {
+        not_repeatable(run, first.seed, replay_suffix)
+    }
+}
+
+/// The report of a run that depends on more than its seed, with the first event that differs.
+fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
+    const TRIES: usize = 5;
+    let first = run_seed(run, seed, true);
+    let rows = |seed_run: &SeedRun| seed_run.trace.as_ref().map(rows_as_text).unwrap_or_default();
+    let expected = rows(&first);
+    let mut seen = String::from("the run went differently when it was repeated");
+    for _ in 0..TRIES {
+        let again = rows(&run_seed(run, seed, true));
+        let differs = expected.iter().zip(&again).position(|(first, again)| first != again);
+        if let Some(index) = differs {
+            seen.push_str(&format!(
+                "; the first event that differs:\n  {}\n  {}",
+                expected[index], again[index]
+            ));
+            break;
+        }
+    }
+    let finding = Finding {
+        at: first.virtual_time,
+        ..Finding::safety(
+            "a run is a function of its seed",
+            "the same events on every run of the seed; look for a HashMap's order, an order by address, the real clock, a real thread or a static",
+            seen,
+        )
+    };
+    failed(run.test, &first, &finding, replay_suffix)
 }
 
 fn failed(test: &Test, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
@@ -159,25 +207,64 @@ fn read_order() -> Order {
     serde_json::from_str(&line).expect("cargo lab and the tests agree on what an order is")
 }
 
-fn answer(run: RunOf<'_>, order: &Order) {
-    let send = |record: &Record| {
-        let mut out = io::stdout().lock();
-        // When nobody reads any more there is nobody to tell.
-        let _ = out.write_all(format_record(&order.nonce, record).as_bytes()).and_then(|()| out.flush());
+/// What `cargo lab` has ordered, for the report of a failure that ends the process.
+static ORDER: Mutex<Option<Order>> = Mutex::new(None);
+
+/// Reports a failure after which the process cannot go on.
+fn end_with_report(fatal: &Fatal) {
+    let finding = finding_of(&fatal.failure);
+    let (id, seed) = fatal.label.split_once(' ').unwrap_or((&fatal.label, "0"));
+    let seed = seed.parse().unwrap_or(0);
+    let catalog = Catalog::load();
+    let order = ORDER.lock().clone();
+    let suffix = order.as_ref().map_or(SUFFIX, |order| &order.replay_suffix);
+    let report = match catalog.test(id) {
+        Some(test) => report(test, seed, &finding, None, suffix),
+        None => finding.seen.clone(),
     };
+    let Some(order) = order else {
+        eprint!("{report}");
+        return;
+    };
+    let failure = Failure { class: finding.class, summary: finding.seen, report };
+    let outcome = Outcome::Failed(failure);
+    send(
+        &order,
+        &Record::Seed {
+            seed,
+            outcome: outcome.clone(),
+            trace_hash: String::new(),
+            virtual_ms: finding.at.as_millis() as u64,
+            measures: BTreeMap::new(),
+        },
+    );
+    send(&order, &Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
+}
+
+fn send(order: &Order, record: &Record) {
+    let mut out = io::stdout().lock();
+    // When nobody reads any more there is nobody to tell.
+    let _ = out.write_all(format_record(&order.nonce, record).as_bytes()).and_then(|()| out.flush());
+}
+
+fn answer(run: RunOf<'_>, order: &Order) {
+    *ORDER.lock() = Some(order.clone());
     let outcome = run_all(run, order.seeds, &order.replay_suffix, order.trace, &mut |seed_run, outcome| {
         if let Some(trace) = &seed_run.trace {
-            send(&Record::Trace { text: columns(trace) });
+            send(order, &Record::Trace { text: columns(trace) });
         }
-        send(&Record::Seed {
-            seed: seed_run.seed,
-            outcome: outcome.clone(),
-            trace_hash: format!("{:016x}", seed_run.trace_hash),
-            virtual_ms: seed_run.virtual_time.as_millis() as u64,
-            measures: seed_run.outcome.clone().unwrap_or_default(),
-        });
+        send(
+            order,
+            &Record::Seed {
+                seed: seed_run.seed,
+                outcome: outcome.clone(),
+                trace_hash: format!("{:016x}", seed_run.trace_hash),
+                virtual_ms: seed_run.virtual_time.as_millis() as u64,
+                measures: seed_run.outcome.clone().unwrap_or_default(),
+            },
+        );
     });
-    send(&Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
+    send(order, &Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
 }
 
 /// The seeds that `LAB_SEED` or `LAB_SEEDS` ask for.

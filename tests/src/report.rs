@@ -71,6 +71,15 @@ fn seconds(time: Duration) -> String {
     format!("{:.6}", time.as_secs_f64())
 }
 
+/// Every row of a trace as one line.
+pub(crate) fn rows_as_text(trace: &Trace) -> Vec<String> {
+    let line = |row: &labrpc::Row| {
+        let name = &trace.names()[row.node.0 as usize];
+        format!("t={}  {name}  {}", seconds(row.at), trace.text(row))
+    };
+    trace.rows().iter().map(line).collect()
+}
+
 /// The trace as text: a row per event, a column per server, the tester's rows across.
 pub(crate) fn columns(trace: &Trace) -> String {
     const PAGE: usize = 240;

@@ -64,6 +64,7 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
         time_limit: run.test.time_limit(),
         step_limit: run.test.step_limit,
         record,
+        label: format!("{} {seed}", run.test.id),
         allow_unwritten: matches!(run.play, Play::Script(_)),
         ..Config::new(seed)
     };
@@ -140,7 +141,7 @@ fn not_started(finding: &Finding, unwritten: &[Failure]) -> Option<Finding> {
 }
 
 /// What the world's own failures mean for a student.
-fn finding_of(failure: &Failure) -> Finding {
+pub(crate) fn finding_of(failure: &Failure) -> Finding {
     let finding = match &failure.cause {
         Cause::Panic { place, .. } => match failure.cause.unwritten() {
             Some(what) => Finding::new(
@@ -159,6 +160,15 @@ fn finding_of(failure: &Failure) -> Finding {
         },
         Cause::Deadlock { .. } | Cause::TimeLimit { .. } => {
             Finding::liveness("the cluster goes on", "the test comes to its end", failure.cause.to_string())
+        }
+        Cause::Stuck { .. } => Finding::new(
+            Class::Stuck,
+            "every thread goes on, waits through labrpc, or ends",
+            "the test comes to its end",
+            failure.cause.to_string(),
+        ),
+        Cause::StackOverflow { .. } => {
+            Finding::safety("no thread panics or overflows", "the servers run", failure.cause.to_string())
         }
         Cause::StepLimit { .. } => Finding::new(
             Class::Performance,

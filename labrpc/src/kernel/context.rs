@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::mem;
 
-use corosensei::stack::DefaultStack;
+use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use parking_lot::Mutex;
 
@@ -37,7 +37,10 @@ pub(crate) enum Yielded {
 }
 
 /// The suspended half of a simulated thread: its stack and where it stands on it.
-pub(crate) struct Context(Coroutine<Resume, Yielded, (), DefaultStack>);
+pub(crate) struct Context {
+    coroutine: Coroutine<Resume, Yielded, (), DefaultStack>,
+    limit: usize,
+}
 
 /// How [`Context::resume`] came back.
 pub(crate) enum Resumed {
@@ -58,18 +61,26 @@ impl Context {
     /// A thread that will run `body` on a stack from `pool`. The body is told its door, and how it was
     /// first resumed.
     pub(crate) fn new(pool: &StackPool, body: impl FnOnce(Door, Resume) + 'static) -> Context {
-        Context(Coroutine::with_stack(pool.take(), move |yielder, first| body(Door(yielder), first)))
+        let stack = pool.take();
+        let limit = stack.limit().get();
+        let coroutine = Coroutine::with_stack(stack, move |yielder, first| body(Door(yielder), first));
+        Context { coroutine, limit }
     }
 
     /// Runs the thread until it gives up control.
     pub(crate) fn resume(mut self, how: Resume, pool: &StackPool) -> Resumed {
-        match self.0.resume(how) {
+        match self.coroutine.resume(how) {
             CoroutineResult::Yield(yielded) => Resumed::Yielded(self, yielded),
             CoroutineResult::Return(()) => {
-                pool.give_back(self.0.into_stack());
+                pool.give_back(self.coroutine.into_stack());
                 Resumed::Ended
             }
         }
+    }
+
+    /// The lowest address of the thread's stack.
+    pub(crate) fn stack_limit(&self) -> usize {
+        self.limit
     }
 
     /// Leaks the thread: its stack stays allocated and nothing on it is dropped.

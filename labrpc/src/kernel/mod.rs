@@ -11,15 +11,21 @@
 mod context;
 mod crash;
 mod current;
+#[cfg(target_os = "linux")]
+mod interpose;
 mod nodes;
 mod report;
 mod scheduler;
+#[cfg(target_os = "linux")]
+mod signals;
 mod threads;
 mod timers;
+mod watchdog;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use self::context::{Gate, StackPool};
 use self::threads::ThreadTable;
@@ -36,9 +42,13 @@ pub(crate) use self::nodes::Node;
 pub(crate) use self::report::install_panic_hook;
 pub use self::report::{Cause, Failure, Place, Stuck};
 pub(crate) use self::scheduler::Mode;
+#[cfg(target_os = "linux")]
+pub(crate) use self::signals::HandlerStack;
 pub use self::threads::NodeId;
 pub(crate) use self::threads::{Holder, ThreadId, ThreadName, Waiting, Woken};
 pub(crate) use self::timers::Nanos;
+pub use self::watchdog::{Fatal, on_fatal};
+pub(crate) use self::watchdog::{Pulse, Watched};
 
 /// Everything a simulation consists of. It lives on one OS thread and is used by no other.
 pub(crate) struct Kernel {
@@ -60,12 +70,22 @@ pub(crate) struct Kernel {
     /// Where the last operation of the facade was called.
     at: Cell<&'static Location<'static>>,
 
+    /// The lowest address of the running thread's stack, where its guard page is.
+    stack_limit: Cell<usize>,
+    /// Tells the watchdog that the simulation goes on.
+    pub(crate) pulse: Arc<Pulse>,
+
     // Everybody else.
     threads: RefCell<ThreadTable>,
     ready: RefCell<Vec<ThreadId>>,
     timers: RefCell<Timers>,
     stacks: StackPool,
     random: RefCell<Stream>,
+    /// What code that asks the operating system for random numbers gets instead.
+    #[cfg(target_os = "linux")]
+    system_random: RefCell<Stream>,
+    /// Where code in the simulation has tried to start a real thread.
+    real_thread: RefCell<Option<String>>,
     preemption_mean: u32,
     nodes: RefCell<Vec<Node>>,
     crash_points: RefCell<Vec<crash::CrashPoint>>,
@@ -106,11 +126,16 @@ impl Kernel {
             killed: Cell::new(false),
             swallowed: Cell::new(0),
             at: Cell::new(Location::caller()),
+            stack_limit: Cell::new(0),
+            pulse: Arc::new(Pulse::new(&config.label, config.stuck_after)),
             threads: RefCell::default(),
             ready: RefCell::default(),
             timers: RefCell::default(),
             stacks: StackPool::new(),
             random: RefCell::new(random),
+            #[cfg(target_os = "linux")]
+            system_random: RefCell::new(Stream::new(config.seed, Purpose::System, 0)),
+            real_thread: RefCell::default(),
             preemption_mean: mean.max(1),
             nodes: RefCell::new(vec![Node::new(config.seed, NodeId::TESTER, "tester".into())]),
             crash_points: RefCell::default(),
@@ -149,6 +174,23 @@ impl Kernel {
     #[inline]
     pub(crate) fn my_node(&self) -> NodeId {
         self.node.get()
+    }
+
+    /// True for an address in the guard page of the running thread's stack.
+    #[cfg(target_os = "linux")]
+    fn is_in_guard(&self, address: usize) -> bool {
+        const PAGE: usize = 4096;
+        let limit = self.stack_limit.get();
+        limit != 0 && (limit..limit + PAGE).contains(&address)
+    }
+
+    /// Random bytes for code that asks the operating system for them.
+    #[cfg(target_os = "linux")]
+    fn fill_random(&self, bytes: &mut [u8]) {
+        let mut random = self.system_random.borrow_mut();
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&random.next_u64().to_le_bytes()[..chunk.len()]);
+        }
     }
 
     /// True until the thread has ended.

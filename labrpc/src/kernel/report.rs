@@ -64,6 +64,24 @@ pub enum Cause {
         /// The thread that was running, and its last operation.
         place: Place,
     },
+    /// The process was ended: a thread neither came back to the kit nor ended.
+    Stuck {
+        /// The thread, and its last operation of the facade.
+        place: Place,
+        /// True when it is asleep in the operating system, false when it computes.
+        blocked: bool,
+        /// Where it is, the innermost place first, as far as that is known.
+        frames: Vec<String>,
+    },
+    /// The process was ended: a thread used up its stack.
+    StackOverflow {
+        /// The thread, and its last operation of the facade.
+        place: Place,
+        /// The size of its stack in KiB.
+        kib: usize,
+        /// Where it is, the innermost place first, as far as that is known.
+        frames: Vec<String>,
+    },
     /// The test ended the run, through [`crate::World::fail`].
     Stopped {
         /// The test's own words.
@@ -160,6 +178,19 @@ impl Display for Cause {
                 "the run's limit of {limit} operations was used up; {} was running, at {}; does it poll without a sleep?",
                 place.thread, place.line
             ),
+            Cause::Stuck { place, blocked: false, frames } => {
+                write!(f, "{} loops without end{}", place.thread, at_frames(frames))?;
+                write!(f, "\n  its last call into the kit was at {}", place.line)
+            }
+            Cause::Stuck { place, blocked: true, frames } => {
+                write!(f, "{} is blocked outside of the simulation{}", place.thread, at_frames(frames))?;
+                write!(f, "\n  its last call into the kit was at {}", place.line)?;
+                f.write_str("\n  does it wait for a std or parking_lot lock that is held across a sleep, a call or a send? Use labrpc::sync")
+            }
+            Cause::StackOverflow { place, kib, frames } => {
+                write!(f, "{} used up its stack of {kib} KiB{}", place.thread, at_frames(frames))?;
+                write!(f, "\n  its last call into the kit was at {}", place.line)
+            }
             Cause::Stopped { message } => f.write_str(message),
         }
     }
@@ -185,6 +216,16 @@ impl Display for Stuck {
     }
 }
 
+fn at_frames(frames: &[String]) -> String {
+    match frames {
+        [] => String::new(),
+        [first, outer @ ..] => {
+            let outer: String = outer.iter().map(|frame| format!("\n  called at {frame}")).collect();
+            format!(", at {first}{outer}")
+        }
+    }
+}
+
 /// A panic as the hook saw it, kept until the unwinding reaches the bottom of the thread's stack.
 pub(super) struct PanicNote {
     place: Place,
@@ -206,7 +247,13 @@ impl Kernel {
             place: Place::new(self.describe_me(), self.at.get()),
             message: message_of(payload),
         });
-        let cause = Cause::Panic { place: note.place, message: note.message };
+        let cause = match self.real_thread.take() {
+            None => Cause::Panic { place: note.place, message: note.message },
+            Some(line) => {
+                let place = Place { thread: note.place.thread, line };
+                Cause::Panic { place, message: REAL_THREAD.into() }
+            }
+        };
         match &self.unwritten {
             Some(unwritten) if cause.unwritten().is_some() => {
                 unwritten.borrow_mut().push(Failure { at: Duration::from_nanos(self.now()), cause });
@@ -323,6 +370,19 @@ impl Kernel {
     }
 }
 
+/// What is said instead of std's own words when it could not start a thread.
+const REAL_THREAD: &str =
+    "std::thread::spawn starts a real thread, outside of the simulation; use labrpc::thread::spawn";
+
+impl Kernel {
+    /// Code in the simulation tries to start a real thread, and std is about to panic because it cannot.
+    #[cfg(target_os = "linux")]
+    pub(super) fn note_real_thread(&self) {
+        let line = super::signals::students_frames().into_iter().next();
+        *self.real_thread.borrow_mut() = Some(line.unwrap_or_else(|| "an unknown line".into()));
+    }
+}
+
 /// Has panics inside simulations noted instead of printed. Panics elsewhere go to the hook that was
 /// there before.
 pub(crate) fn install_panic_hook() {
@@ -347,10 +407,15 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".into())
 }
 
-/// A line of source as `path:line:column`, with `a/../b` in the path made `b`.
+/// A line of source as `path:line:column`.
 pub(crate) fn line(at: &Location<'_>) -> String {
+    format!("{}:{}:{}", tidy(at.file()), at.line(), at.column())
+}
+
+/// A path with `a/../b` made `b`.
+pub(super) fn tidy(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
-    for part in at.file().split(['/', '\\']) {
+    for part in path.split(['/', '\\']) {
         match part {
             ".." if parts.last().is_some_and(|last| *last != "..") => {
                 parts.pop();
@@ -358,5 +423,5 @@ pub(crate) fn line(at: &Location<'_>) -> String {
             part => parts.push(part),
         }
     }
-    format!("{}:{}:{}", parts.join("/"), at.line(), at.column())
+    parts.join("/")
 }

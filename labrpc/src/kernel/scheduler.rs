@@ -69,6 +69,7 @@ impl Kernel {
         if std::thread::panicking() {
             return Mode::Unwinding;
         }
+        self.pulse.beat();
         let interval = self.random.borrow_mut().range(1..u64::from(2 * self.preemption_mean));
         self.until_preempted.set(interval as u32);
         self.steps.set(self.steps.get() + interval);
@@ -186,9 +187,12 @@ impl Kernel {
         self.recorder.mix(u64::from(thread.serial) ^ self.now() << 20);
         self.switches.set(self.switches.get() + 1);
 
+        self.pulse.beat();
         let outer = self.enter_thread(thread, node, how);
+        let outer_stack = self.stack_limit.replace(context.stack_limit());
         let resumed = context.resume(how, &self.stacks);
         self.leave_thread(outer);
+        self.stack_limit.set(outer_stack);
 
         match resumed {
             Resumed::Ended => {

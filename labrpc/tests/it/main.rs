@@ -5,8 +5,10 @@
 
 mod channels;
 mod crash;
+mod determinism;
 mod diagnostics;
 mod golden;
+mod hazards;
 mod network;
 mod nodes;
 mod outside;
