@@ -1,6 +1,7 @@
 //! The bug catalogue: wrong Rafts that the suite must catch, and right ones that it must pass.
 //!
-//! Kit-owned. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
+//! Kit-owned. A step is the reference cut down to what a student has written so far, and says which of the
+//! stage's rules are to be green then. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
 //! implementation, under `tests/variants`. Each is laid over a work tree and graded exactly as a
 //! student's work is. The table of what caught which bug, and when, is the measure of the suite.
 
@@ -18,9 +19,13 @@ use crate::work::WorkTree;
 
 const BUGS: &str = "tests/bugs";
 const VARIANTS: &str = "tests/variants";
+const STEPS: &str = "tests/steps";
 
 /// The table that `cargo lab bugs` writes, in the folder of the bugs.
 const TABLE: &str = "TABLE.md";
+
+/// Seeds on which each step runs unless told otherwise.
+const STEP_SEEDS: u64 = 3;
 
 /// Seeds on which each variant runs unless told otherwise.
 const VARIANT_SEEDS: u64 = 20;
@@ -59,8 +64,10 @@ pub(crate) fn run(
 ) -> Result<bool, Trouble> {
     let bugs = read_all(catalog, kit)?;
     let variants = folders_in(&kit.root().join(VARIANTS))?;
-    let known: Vec<String> =
-        bugs.iter().map(|bug| bug.id.clone()).chain(variants.iter().map(|folder| name_of(folder))).collect();
+    let mut steps = files_in(&kit.root().join(STEPS))?;
+    steps.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
+    let files = variants.iter().chain(&steps).map(|file| name_of(file));
+    let known: Vec<String> = bugs.iter().map(|bug| bug.id.clone()).chain(files).collect();
     if let Some(unknown) = names.iter().find(|name| !known.iter().any(|id| id.eq_ignore_ascii_case(name))) {
         return Err(Trouble::Usage(format!(
             "there is no bug or variant called '{unknown}'; there are {}",
@@ -80,6 +87,9 @@ pub(crate) fn run(
     }
     for variant in variants.iter().filter(|folder| is_selected(&name_of(folder))) {
         all_well &= try_variant(catalog, &tree, variant, seeds.unwrap_or(VARIANT_SEEDS))?;
+    }
+    for step in steps.iter().filter(|file| is_selected(&name_of(file))) {
+        all_well &= try_step(catalog, kit, &tree, step, seeds.unwrap_or(STEP_SEEDS))?;
     }
     if names.is_empty() && seeds.is_none() {
         let path = kit.root().join(BUGS).join(TABLE);
@@ -130,7 +140,7 @@ fn try_bug(
     bug: &Bug,
     seeds: u64,
 ) -> Result<Option<Catch>, Trouble> {
-    tree.lay_over(&patched(kit, bug)?)?;
+    tree.lay_over(&patched(kit, &bug.id, &bug.patch)?)?;
     let tests: Vec<&Test> = catalog.tests_of(&bug.stage).collect();
     let grades = grade_tree(catalog, tree, &tests, Code::Solution, seeds)?;
     // A failure of the right class counts for more than an earlier one of another.
@@ -173,8 +183,33 @@ fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) ->
     Ok(failed.is_none())
 }
 
-fn name_of(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// Checks that exactly those rules are green that a step has implemented.
+fn try_step(catalog: &Catalog, kit: &Kit, tree: &WorkTree, file: &Path, seeds: u64) -> Result<bool, Trouble> {
+    let misfit = |why: String| Trouble::Kit(format!("{}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| Trouble::file("read", file, &error))?;
+    let (stage, green) = (field(&text, "stage").map_err(misfit)?, field(&text, "green").map_err(misfit)?);
+    let patch = text.find("\n--- ").map_or("", |start| &text[start + 1..]);
+    tree.lay_over(&patched(kit, &name_of(file), patch)?)?;
+    let rules: Vec<&Test> = catalog.tests_of(&stage).filter(|test| test.rule).collect();
+    let grades = grade_tree(catalog, tree, &rules, Code::Solution, seeds)?;
+    let should_pass = |grade: &Grade| green.split(' ').any(|name| name == grade.test.function());
+    let wrong: Vec<&str> = grades
+        .0
+        .iter()
+        .filter(|grade| grade.class().is_none() != should_pass(grade))
+        .map(|grade| grade.test.function())
+        .collect();
+    let said = if wrong.is_empty() {
+        format!("{} of {} rules green, as they should be", green.split(' ').count(), rules.len())
+    } else {
+        format!("green or not against expectation: {}", wrong.join(", "))
+    };
+    show::bug("step", &name_of(file), wrong.is_empty(), &said);
+    Ok(wrong.is_empty())
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn grade_tree(
@@ -208,10 +243,7 @@ fn read_all(catalog: &Catalog, kit: &Kit) -> Result<Vec<Bug>, Trouble> {
 fn parse(text: &str) -> Result<Bug, String> {
     let start = if text.starts_with("--- ") { 0 } else { text.find("\n--- ").ok_or("it has no patch")? + 1 };
     let (head, patch) = text.split_at(start);
-    let field = |key: &str| {
-        let value = head.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-        value.map(str::to_owned).ok_or(format!("its header lacks '{key}: ...'"))
-    };
+    let field = |key| field(head, key);
     let class = match field("class")?.as_str() {
         "safety" => Class::Safety,
         "liveness" => Class::Liveness,
@@ -229,11 +261,20 @@ fn parse(text: &str) -> Result<Bug, String> {
     })
 }
 
-/// The reference's files as the bug changes them.
-fn patched(kit: &Kit, bug: &Bug) -> Result<Vec<(PathBuf, Vec<u8>)>, Trouble> {
-    let misfit = |why: String| Trouble::Kit(format!("bug {} does not fit the reference: {why}", bug.id));
+/// The value of a line `key: value`.
+fn field(head: &str, key: &str) -> Result<String, String> {
+    let value = head.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    value.map(str::to_owned).ok_or(format!("its header lacks '{key}: ...'"))
+}
+
+/// The reference's files as a patch changes them.
+fn patched(kit: &Kit, name: &str, patch: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Trouble> {
+    let misfit = |why: String| Trouble::Kit(format!("{name} does not fit the reference: {why}"));
     let mut overlay = Vec::new();
-    for part in parts(&bug.patch) {
+    if patch.is_empty() {
+        return Ok(overlay);
+    }
+    for part in parts(patch) {
         let patch = diffy::Patch::from_str(part).map_err(|error| misfit(error.to_string()))?;
         let name = patch
             .original()

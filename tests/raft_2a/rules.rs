@@ -186,6 +186,8 @@ fn late_votes() {
                 format!("S0 leads term {} with votes of term {granted}", claim.request.term()),
             ));
         }
+        // Votes that arrive in time do count.
+        script.elect();
     });
 }
 

@@ -247,6 +247,7 @@ impl Script {
     /// arrived. Fails the run when S0 does not become leader.
     pub fn elect(&mut self) -> (Term, Duration) {
         self.grant_votes();
+        self.forget();
         let (_, args) = self.wait_for_candidate(0);
         let wanted = |arrived: &Arrived| arrived.request.is_leaders();
         match self.next_request(STANDS_WITHIN, wanted) {
