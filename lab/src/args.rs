@@ -26,6 +26,12 @@ pub(crate) enum Command {
     Trace(RunArguments),
     /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
     Bugs(BugsArguments),
+    /// Check that everything the kit needs is there, and that the kit is as it was shipped.
+    Doctor {
+        /// Write the list of kit-owned files anew, after a change of the kit.
+        #[arg(long, hide = true)]
+        write_list: bool,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -62,7 +68,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct BugsArguments {
-    /// Bugs (E01) or variants (event_loop); all of them when none is named.
+    /// Bugs (E01), variants (event_loop) or steps (2a-1-voter); all of them when none is named.
     #[arg(value_name = "ID")]
     pub(crate) names: Vec<String>,
     /// Run seeds 1 to N instead of the number each bug allows.

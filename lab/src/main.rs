@@ -8,6 +8,7 @@
 mod args;
 mod bugs;
 mod build;
+mod doctor;
 mod grade;
 mod interrupt;
 mod kit;
@@ -33,6 +34,9 @@ const PASSED: u8 = 0;
 /// A test failed, or the student's code does not compile.
 const FAILED: u8 = 1;
 
+/// The kit, or what it needs, is not in order.
+const OUT_OF_ORDER: u8 = 3;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -56,6 +60,10 @@ fn run(arguments: &Arguments) -> Result<u8, Trouble> {
         Some(Command::Test(arguments)) => test(&catalog, &kit, arguments),
         Some(Command::Replay(arguments)) => replay(&catalog, &kit, arguments, show::replay),
         Some(Command::Trace(arguments)) => replay(&catalog, &kit, arguments, show::trace),
+        Some(Command::Doctor { write_list: true }) => doctor::write_list(&kit).map(|()| PASSED),
+        Some(Command::Doctor { write_list: false }) => {
+            Ok(if doctor::examine(&kit)? { PASSED } else { OUT_OF_ORDER })
+        }
         Some(Command::Bugs(BugsArguments { names, seeds })) => {
             Ok(if bugs::run(&catalog, &kit, names, *seeds)? { PASSED } else { FAILED })
         }

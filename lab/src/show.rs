@@ -64,7 +64,13 @@ pub(crate) fn grade(grade: &Grade) {
     put(format_args!("{}\n", line.trim_end()));
 }
 
-/// One line for one bug or variant.
+/// One line of what the doctor found.
+pub(crate) fn finding(is_well: bool, text: &str) {
+    let word = if is_well { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
+    put(format_args!("{word}  {text}\n"));
+}
+
+/// One line for one bug, variant or step.
 pub(crate) fn bug(id: &str, name: &str, is_right: bool, said: &str) {
     let word = if is_right { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
     put(format_args!("{word}  {id:<8} {name:<36}  {said}\n"));

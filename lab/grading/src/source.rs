@@ -17,20 +17,44 @@ pub fn source_hash(root: &Path, folders: &[&str]) -> io::Result<String> {
         collect(&root.join(folder), &mut files)?;
     }
     files.sort();
-    // FNV-1a: the same on every machine and in every version of Rust.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut write = |bytes: &[u8]| {
-        // The length goes first, so that what one file ends with is not what the next begins with.
-        for byte in bytes.len().to_le_bytes().iter().chain(bytes) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
+    let mut hash = Fnv::new();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
-        write(name.as_bytes());
-        write(&fs::read(&file)?);
+        hash.write(name.as_bytes());
+        hash.write(&fs::read(&file)?);
     }
-    Ok(format!("{hash:016x}"))
+    Ok(hash.to_hex())
+}
+
+/// The hash of one file's contents, in hexadecimal.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn file_hash(file: &Path) -> io::Result<String> {
+    let mut hash = Fnv::new();
+    hash.write(&fs::read(file)?);
+    Ok(hash.to_hex())
+}
+
+/// FNV-1a: the same on every machine and in every version of Rust.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // The length goes first, so that what one file ends with is not what the next begins with.
+        for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn to_hex(&self) -> String {
+        format!("{:016x}", self.0)
+    }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
