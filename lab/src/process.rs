@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -68,13 +68,7 @@ pub(crate) fn run(
 ) -> Result<Run, Trouble> {
     let code = binaries.code;
     let order = Order { nonce: nonce(), seeds, trace, replay_suffix: code.suffix().into() };
-    let mut child = start(test, binaries.program(test.stage()))?;
-    let mut stdin = child.stdin.take().expect("its input is piped");
-    let line = serde_json::to_string(&order).expect("orders consist of plain data");
-    // A process that has died already cannot read; that it says nothing is noticed below.
-    let _ = writeln!(stdin, "{line}");
-    drop(stdin);
-
+    let mut child = start(test, binaries.program(test.stage()), &order)?;
     let mut errors = child.stderr.take().expect("its errors are piped");
     let errors = thread::spawn(move || {
         let mut text = Vec::new();
@@ -82,37 +76,14 @@ pub(crate) fn run(
         let _ = errors.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
-    let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let output = child.stdout.take().expect("its output is piped");
     let process_id = child.id();
     running().insert(process_id, child);
     if interrupt::requested() {
         // Started while the others were being ended.
         kill_all();
     }
-    let mut run = Run {
-        id: test.id.clone(),
-        seeds: Vec::new(),
-        trace: None,
-        printed: Vec::new(),
-        outcome: Outcome::Passed,
-    };
-    let mut verdict = None;
-    let mut bytes = Vec::new();
-    while output.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
-        bytes.clear();
-        match parse_record(&order.nonce, &line) {
-            None => run.printed.extend(students_own(test, line)),
-            Some(record) => {
-                tell(&record);
-                match record {
-                    Record::Finished { outcome, source } => verdict = Some((outcome, source)),
-                    Record::Trace { text } => run.trace = Some(text),
-                    Record::Seed { .. } => run.seeds.push(record),
-                }
-            }
-        }
-    }
+    let (mut run, verdict) = read_records(test, &order, output, tell);
     let mut child = running().remove(&process_id).expect("nobody else takes it");
     let status = child
         .wait()
@@ -135,15 +106,41 @@ pub(crate) fn run(
     Ok(run)
 }
 
+/// Reads what a test process says until it closes its output: the run so far, and its verdict with the
+/// hash of the files it is about.
+fn read_records(
+    test: &Test,
+    order: &Order,
+    output: ChildStdout,
+    tell: &mut dyn FnMut(&Record),
+) -> (Run, Option<(Outcome, String)>) {
+    let (id, outcome) = (test.id.clone(), Outcome::Passed);
+    let mut run = Run { id, seeds: Vec::new(), trace: None, printed: Vec::new(), outcome };
+    let mut verdict = None;
+    let mut output = BufReader::new(output);
+    let mut bytes = Vec::new();
+    while output.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+        bytes.clear();
+        let Some(record) = parse_record(&order.nonce, &line) else {
+            run.printed.extend(students_own(test, line));
+            continue;
+        };
+        tell(&record);
+        match record {
+            Record::Finished { outcome, source } => verdict = Some((outcome, source)),
+            Record::Trace { text } => run.trace = Some(text),
+            Record::Seed { .. } => run.seeds.push(record),
+        }
+    }
+    (run, verdict)
+}
+
 /// The hash of the files that a program was built from; it is asked to run a test on no seed at all.
 pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> {
     let seeds = SeedRange { first: 1, last: 0 };
     let order = Order { nonce: nonce(), seeds, trace: false, replay_suffix: String::new() };
-    let mut child = start(test, program)?;
-    let mut stdin = child.stdin.take().expect("its input is piped");
-    // A process that cannot read has no answer either, which is noticed below.
-    let _ = writeln!(stdin, "{}", serde_json::to_string(&order).expect("orders consist of plain data"));
-    drop(stdin);
+    let child = start(test, program, &order)?;
     let output = child.wait_with_output().map_err(|error| Trouble::file("run", program, &error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let source = text.lines().find_map(|line| match parse_record(&order.nonce, line)? {
@@ -153,10 +150,11 @@ pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> 
     source.ok_or_else(|| Trouble::Kit(format!("{} does not say what it was built from", program.display())))
 }
 
-fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
+/// Starts a test process and gives it its order.
+fn start(test: &Test, program: &Path, order: &Order) -> Result<Child, Trouble> {
     // Backtraces show paths as seen from the current folder, which is to be the kit's.
     let kit = program.ancestors().find(|folder| folder.join("tests/catalog.toml").is_file());
-    Command::new(program)
+    let mut child = Command::new(program)
         .current_dir(kit.unwrap_or(Path::new(".")))
         .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])
         .env("LAB_ORDER_ON_STDIN", "1")
@@ -164,7 +162,11 @@ fn start(test: &Test, program: &Path) -> Result<Child, Trouble> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| Trouble::file("run", program, &error))
+        .map_err(|error| Trouble::file("run", program, &error))?;
+    let mut stdin = child.stdin.take().expect("its input is piped");
+    // A process that has died already cannot read, and that it says nothing is noticed by its reader.
+    let _ = writeln!(stdin, "{}", serde_json::to_string(order).expect("orders consist of plain data"));
+    Ok(child)
 }
 
 /// Something that nobody can guess, so that a program cannot print a record by accident.

@@ -5,9 +5,13 @@
 //! instruction counter can be put around it:
 //! `valgrind --tool=callgrind target/release/deps/runtime-* --once rpc`.
 
+#[path = "support/cpu_time.rs"]
+mod cpu_time;
+
 use std::hint::black_box;
 use std::time::Duration;
 
+use cpu_time::cpu_time;
 use labrpc::sync::{Arc, Mutex};
 use labrpc::{Config, Peer, Request, Services, World, channel, thread};
 use serde::{Deserialize, Serialize};
@@ -57,20 +61,6 @@ fn measure(row: &Row) {
         .collect();
     costs.sort_by(f64::total_cmp);
     println!("{:<18} {:>9.1} ns min {:>9.1} ns median", row.name, costs[0], costs[ROUNDS / 2]);
-}
-
-/// CPU time of this process.
-#[cfg(unix)]
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Where CPU time is not to be had, wall time stands in for it.
-#[cfg(not(unix))]
-fn cpu_time() -> Duration {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed()
 }
 
 /// Runs `test` in a simulation that preempts every `mean` operations.

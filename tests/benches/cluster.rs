@@ -5,8 +5,12 @@
 //! have all checks on, as in a graded test. With `-- --once ROW` one round of one row runs and nothing
 //! is timed, so that an instruction counter can be put around it.
 
+#[path = "../../labrpc/benches/support/cpu_time.rs"]
+mod cpu_time;
+
 use std::time::Duration;
 
+use cpu_time::cpu_time;
 use labrpc::unreliable;
 use tests::{Body, Cluster, run_unjudged};
 
@@ -63,18 +67,4 @@ fn measure(row: &Row) {
     speeds.sort_by(f64::total_cmp);
     let (median, best) = (speeds[speeds.len() / 2], speeds[speeds.len() - 1]);
     println!("{:<14} {median:>8.0} virtual s per CPU s median {best:>8.0} best", row.name);
-}
-
-/// CPU time of this process.
-#[cfg(unix)]
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Where CPU time is not to be had, wall time stands in for it.
-#[cfg(not(unix))]
-fn cpu_time() -> Duration {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed()
 }

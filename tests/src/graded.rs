@@ -122,6 +122,24 @@ fn check_repeatable(run: RunOf<'_>, first: &SeedRun, replay_suffix: &str) -> Out
     }
 }
 
+/// Runs a script on seed 1 and again, as [`graded_script`] does with the first seed that passes; the report
+/// when the two runs differ. For tests of the harness.
+///
+/// # Panics
+///
+/// When `id` is not in the catalogue, or the script fails.
+pub fn repeat_report(id: &str, servers: usize, body: ScriptBody) -> Option<String> {
+    let catalog = Catalog::load();
+    let test = catalog.test(id).unwrap_or_else(|| panic!("{id} is not in tests/catalog.toml"));
+    let run = RunOf { test, servers, play: Play::Script(body) };
+    let first = run_seed(run, 1, false);
+    assert!(first.outcome.is_ok(), "the script fails: {:?}", first.outcome);
+    match check_repeatable(run, &first, "") {
+        Outcome::Passed => None,
+        Outcome::Failed(failure) => Some(failure.report),
+    }
+}
+
 /// The report of a run that depends on more than its seed, with the first event that differs.
 fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
     const TRIES: usize = 5;

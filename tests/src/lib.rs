@@ -20,7 +20,7 @@ mod watch;
 pub use self::checks::{Reply, Request};
 pub use self::cluster::Cluster;
 pub use self::finding::Finding;
-pub use self::graded::{graded, graded_script};
+pub use self::graded::{graded, graded_script, repeat_report};
 pub use self::limits::*;
 pub use self::run::{Body, ScriptBody, run_unjudged};
 pub use self::script::{Arrived, Script, heartbeat, vote_request};
