@@ -127,7 +127,10 @@ fn said_of(bug: &Bug, caught: Option<&Catch>) -> String {
             )
         }
         Some(catch) => {
-            let of_stage = format!("{} tests fail", catch.tests);
+            let of_stage = match catch.tests {
+                1 => "1 test fails".into(),
+                tests => format!("{tests} tests fail"),
+            };
             format!("{} in {} seeds by {}; {of_stage}", catch.class, catch.seeds, catch.test)
         }
     }

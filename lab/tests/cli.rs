@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output};
+#[cfg(target_os = "linux")]
+use std::{process::Stdio, time::Duration};
 
 use insta::assert_snapshot;
 
@@ -130,7 +131,14 @@ fn a_target_that_is_a_file_is_reported() {
     assert_eq!(fs::read_to_string(&file).expect("it is still there"), "in the way");
 }
 
-#[cfg(unix)]
+/// True once the process has started another, so that its own start is behind it.
+#[cfg(target_os = "linux")]
+fn has_started_another(process: u32) -> bool {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    children.is_ok_and(|children| !children.is_empty())
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn an_interrupted_run_says_so_and_saves_nothing() {
     let own_target = target().join("lab");
@@ -141,6 +149,9 @@ fn an_interrupted_run_says_so_and_saves_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command can be run");
+    while !has_started_another(child.id()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     // However far it has come when the signal arrives, it ends; so it is sent until it does.
     while child.try_wait().expect("it can be waited for").is_none() {
         std::thread::sleep(Duration::from_millis(200));

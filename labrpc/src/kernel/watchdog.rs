@@ -9,6 +9,9 @@
 //! What is stuck cannot be unwound, so the process ends: the report goes to the hook that
 //! [`on_fatal`] was given.
 
+// Elsewhere only the pulse is kept, and nobody feels it.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;

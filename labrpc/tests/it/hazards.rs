@@ -37,6 +37,7 @@ fn child() {
     let body: fn() = match hazard.as_str() {
         "loop" => endless_loop,
         "std_lock" => std_lock,
+        "parking_lot_lock" => parking_lot_lock,
         "overflow" => || assert_ne!(depth(black_box(0)), 1),
         other => panic!("there is no hazard called {other}"),
     };
@@ -67,6 +68,14 @@ fn std_lock() {
     thread::sleep(ms(5));
 }
 
+fn parking_lot_lock() {
+    let lock = std::sync::Arc::new(parking_lot::Mutex::new(0));
+    let same = lock.clone();
+    let _held = lock.lock();
+    thread::spawn(move || *same.lock() += 1);
+    thread::sleep(ms(5));
+}
+
 fn depth(n: u64) -> u64 {
     let frame = black_box([n; 32]);
     if n == u64::MAX { frame[0] } else { depth(n + 1) + black_box(frame)[31] }
@@ -80,6 +89,11 @@ fn a_loop_without_a_call_into_the_kit_is_named() {
 #[test]
 fn a_real_lock_held_across_a_sleep_is_named() {
     assert_snapshot!(last_words("std_lock"));
+}
+
+#[test]
+fn so_is_one_of_parking_lot() {
+    assert_snapshot!(last_words("parking_lot_lock"));
 }
 
 #[test]
