@@ -1,9 +1,10 @@
 //! The bug catalogue: wrong Rafts that the suite must catch, and right ones that it must pass.
 //!
-//! Kit-owned. A step is the reference cut down to what a student has written so far, and says which of the
-//! stage's rules are to be green then. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
-//! implementation, under `tests/variants`. Each is laid over a work tree and graded exactly as a
-//! student's work is. The table of what caught which bug, and when, is the measure of the suite.
+//! Kit-owned. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
+//! implementation, under `tests/variants`; a step, under `tests/steps`, is the reference cut down to what a
+//! student has written so far, and says which of the stage's rules are to be green then. Each is laid over
+//! a work tree and graded exactly as a student's work is. The table of what caught which bug, and when, is
+//! the measure of the suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,7 @@ pub(crate) fn run(
 ) -> Result<bool, Trouble> {
     let bugs = read_all(catalog, kit)?;
     let variants = folders_in(&kit.root().join(VARIANTS))?;
-    let mut steps = files_in(&kit.root().join(STEPS))?;
-    steps.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
+    let steps = patches_in(&kit.root().join(STEPS))?;
     let files = variants.iter().chain(&steps).map(|file| name_of(file));
     let known: Vec<String> = bugs.iter().map(|bug| bug.id.clone()).chain(files).collect();
     if let Some(unknown) = names.iter().find(|name| !known.iter().any(|id| id.eq_ignore_ascii_case(name))) {
@@ -229,15 +229,13 @@ fn grade_tree(
 /// All bugs, by id.
 fn read_all(catalog: &Catalog, kit: &Kit) -> Result<Vec<Bug>, Trouble> {
     let mut bugs = Vec::new();
-    for file in files_in(&kit.root().join(BUGS))? {
-        if file.extension().is_some_and(|extension| extension == "patch") {
-            let text = fs::read_to_string(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-            let bug = parse(&text).map_err(|why| Trouble::Kit(format!("{}: {why}", file.display())))?;
-            if catalog.stage(&bug.stage).is_none() {
-                return Err(Trouble::Kit(format!("{}: there is no stage {}", file.display(), bug.stage)));
-            }
-            bugs.push(bug);
+    for file in patches_in(&kit.root().join(BUGS))? {
+        let text = fs::read_to_string(&file).map_err(|error| Trouble::file("read", &file, &error))?;
+        let bug = parse(&text).map_err(|why| Trouble::Kit(format!("{}: {why}", file.display())))?;
+        if catalog.stage(&bug.stage).is_none() {
+            return Err(Trouble::Kit(format!("{}: there is no stage {}", file.display(), bug.stage)));
         }
+        bugs.push(bug);
     }
     Ok(bugs)
 }
@@ -302,6 +300,12 @@ fn parts(patch: &str) -> Vec<&str> {
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let mut files = entries(folder)?;
     files.retain(|path| path.is_file());
+    Ok(files)
+}
+
+fn patches_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut files = files_in(folder)?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "patch"));
     Ok(files)
 }
 

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use labgrading::file_hash;
+use labgrading::{file_hash, files_under};
 
 use crate::kit::{Kit, STUDENT_CRATES};
 use crate::show;
@@ -158,7 +157,7 @@ fn hashes(kit: &Kit) -> Result<BTreeMap<String, String>, Trouble> {
     for owned in KIT_OWNED {
         let path = kit.root().join(owned);
         if path.is_dir() {
-            collect(&path, &mut files)?;
+            files.extend(files_under(&path).map_err(|error| Trouble::file("read", &path, &error))?);
         } else if path.is_file() {
             files.push(path);
         }
@@ -177,19 +176,6 @@ fn hashes(kit: &Kit) -> Result<BTreeMap<String, String>, Trouble> {
         hashes.insert(name, hash);
     }
     Ok(hashes)
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Trouble> {
-    let trouble = |error| Trouble::file("read", folder, &error);
-    for entry in fs::read_dir(folder).map_err(trouble)? {
-        let path = entry.map_err(trouble)?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

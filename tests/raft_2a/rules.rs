@@ -195,7 +195,7 @@ fn late_votes() {
 #[test]
 fn leader_steps_down() {
     graded_script("2a::leader_steps_down", 3, |script| {
-        let (term, _) = script.elect();
+        let term = script.elect();
         let later = term + 5;
         script.answer_votes(|_, args| RequestVoteReply { term: args.term, vote_granted: false });
         script.answer_appends(move |_, _| labraft::AppendEntriesReply {

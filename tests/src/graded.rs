@@ -170,7 +170,10 @@ fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
 }
 
 fn failed(test: &Test, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
-    let report = report(test, recorded.seed, finding, recorded.trace.as_ref(), replay_suffix);
+    failure(finding, report(test, recorded.seed, finding, recorded.trace.as_ref(), replay_suffix))
+}
+
+fn failure(finding: &Finding, report: String) -> Outcome {
     Outcome::Failed(Failure { class: finding.class, summary: finding.seen.clone(), report })
 }
 
@@ -212,8 +215,7 @@ fn judge_measures(
         if median > limit.at_most {
             let seen = format!("{} {median:.2}", limit.seen);
             let finding = Finding::new(Class::Performance, limit.checked, limit.expected, seen);
-            let report = report(test, seed, &finding, None, replay_suffix);
-            return Outcome::Failed(Failure { class: finding.class, summary: finding.seen, report });
+            return failure(&finding, report(test, seed, &finding, None, replay_suffix));
         }
     }
     Outcome::Passed
@@ -244,8 +246,7 @@ fn end_with_report(fatal: &Fatal) {
         eprint!("{report}");
         return;
     };
-    let failure = Failure { class: finding.class, summary: finding.seen, report };
-    let outcome = Outcome::Failed(failure);
+    let outcome = failure(&finding, report);
     send(
         &order,
         &Record::Seed {

@@ -13,9 +13,9 @@ use labrpc::{Cause, Config, Failure, Report, Trace};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
-use crate::finding::Finding;
+use crate::finding::{Finding, Findings};
 use crate::script::Script;
-use crate::watch::{Findings, Watch};
+use crate::watch::Watch;
 
 /// What a test does with its cluster.
 pub type Body = fn(&mut Cluster);

@@ -4,6 +4,7 @@
 //! about. Scripts speak to the student's server over the wire, never to its functions, so they know
 //! nothing of how it is built. What it has not written yet stops it only where the script gets there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use labraft::{AppendEntriesArgs, AppendEntriesReply, RequestVoteArgs, RequestVoteReply, ServerId, Term};
@@ -11,10 +12,9 @@ use labrpc::sync::{Arc, Mutex};
 use labrpc::{Effect, Kinds, Leg, Links, Peer, Purpose, Rule, Services, Stream, World, thread};
 
 use crate::checks::Request;
-use crate::finding::Finding;
+use crate::finding::{Finding, Findings, end_run};
 use crate::limits::{ANSWER_WITHIN, SCRIPT_POLL};
 use crate::server::{Server, node_of};
-use crate::watch::Findings;
 
 /// The student's server in every script.
 const S0: ServerId = 0;
@@ -52,12 +52,11 @@ pub struct Script {
     world: World,
     findings: Findings,
     server: Server,
-    servers: usize,
     peers: Arc<Mutex<Peers>>,
     random: Stream,
     /// How much of what has arrived the script has read.
     read: usize,
-    measures: std::collections::BTreeMap<String, f64>,
+    measures: BTreeMap<String, f64>,
 }
 
 impl Script {
@@ -73,8 +72,8 @@ impl Script {
         (1..servers).for_each(|peer| start_peer(&world, peer, &peers));
         let random = world.stream(Purpose::Faults, 0);
         let server = Server::new(S0);
-        let measures = Default::default();
-        let script = Script { world, findings, server, servers, peers, random, read: 0, measures };
+        let measures = BTreeMap::new();
+        let script = Script { world, findings, server, peers, random, read: 0, measures };
         if let Err(finding) = script.server.start(&script.world, servers) {
             script.fail(finding);
         }
@@ -98,9 +97,7 @@ impl Script {
 
     /// Ends the run with a finding.
     pub fn fail(&self, finding: Finding) -> ! {
-        let summary = finding.seen.clone();
-        self.findings.lock().get_or_insert(Finding { at: self.world.now(), ..finding });
-        self.world.fail(summary);
+        end_run(&self.world, &self.findings, finding)
     }
 
     /// Notes a number that is judged over all seeds of the test.
@@ -108,7 +105,7 @@ impl Script {
         self.measures.insert(name.into(), value);
     }
 
-    pub(crate) fn into_measures(self) -> std::collections::BTreeMap<String, f64> {
+    pub(crate) fn into_measures(self) -> BTreeMap<String, f64> {
         self.measures
     }
 
@@ -243,26 +240,21 @@ impl Script {
         }
     }
 
-    /// Has S0 elected: every peer grants its vote. Returns the term, and when the first AppendEntries
-    /// arrived. Fails the run when S0 does not become leader.
-    pub fn elect(&mut self) -> (Term, Duration) {
+    /// Has S0 elected: every peer grants its vote. Returns the term. Fails the run when S0 does not become
+    /// leader.
+    pub fn elect(&mut self) -> Term {
         self.grant_votes();
         self.forget();
         let (_, args) = self.wait_for_candidate(0);
         let wanted = |arrived: &Arrived| arrived.request.is_leaders();
         match self.next_request(STANDS_WITHIN, wanted) {
-            Some(arrived) => (arrived.request.term(), arrived.at),
+            Some(arrived) => arrived.request.term(),
             None => self.fail(Finding::liveness(
                 "a candidate with a majority of votes becomes leader and says so (Raft 5.2)",
                 format!("S0 leads term {} and sends AppendEntries", args.term),
                 "S0 got every vote, but sends no AppendEntries".to_string(),
             )),
         }
-    }
-
-    /// How many servers there are, S0 and its peers.
-    pub fn servers(&self) -> usize {
-        self.servers
     }
 }
 

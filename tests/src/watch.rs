@@ -4,22 +4,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use labraft::{
     AppendEntriesArgs, AppendEntriesReply, InstallSnapshotArgs, InstallSnapshotReply, RequestVoteArgs,
     RequestVoteReply, Term,
 };
 use labrpc::{Address, Body, Event, Leg, Message, NodeId, Observer, What, World};
-use parking_lot::Mutex;
 
 use crate::checks::{Checks, Life, Reply, Request, Seen};
 use crate::elections::Elections;
-use crate::finding::Finding;
+use crate::finding::{Finding, Findings, end_run};
 use crate::server::server_of;
-
-/// Where a run leaves what was found, for whoever reads it after the run has been torn down.
-pub(crate) type Findings = Arc<Mutex<Option<Finding>>>;
 
 /// The observer of a run.
 pub(crate) struct Watch {
@@ -44,9 +39,7 @@ impl Watch {
 
     /// Ends the run with a finding.
     pub(crate) fn fail(&self, finding: Finding) -> ! {
-        let summary = finding.seen.clone();
-        self.findings.lock().get_or_insert(Finding { at: self.world.now(), ..finding });
-        self.world.fail(summary);
+        end_run(&self.world, &self.findings, finding)
     }
 
     /// `get_state` has returned.

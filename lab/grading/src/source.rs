@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub fn source_hash(root: &Path, folders: &[&str]) -> io::Result<String> {
     let mut files = Vec::new();
     for folder in folders {
-        collect(&root.join(folder), &mut files)?;
+        files.extend(files_under(&root.join(folder))?);
     }
     files.sort();
     let mut hash = Fnv::new();
@@ -37,6 +37,24 @@ pub fn file_hash(file: &Path) -> io::Result<String> {
     Ok(hash.to_hex())
 }
 
+/// All files in a folder and the folders in it.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+pub fn files_under(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_under(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
 /// FNV-1a: the same on every machine and in every version of Rust.
 struct Fnv(u64);
 
@@ -55,16 +73,4 @@ impl Fnv {
     fn to_hex(&self) -> String {
         format!("{:016x}", self.0)
     }
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
 }

@@ -107,7 +107,7 @@ extern "C" fn on_ask(_signal: libc::c_int, _info: *mut libc::siginfo_t, _context
 }
 
 /// Runs on the handler stack.
-extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the operating system passes a valid `info` for this signal.
     let address = unsafe { (*info).si_addr() } as usize;
     if let Some(kernel) = current()
@@ -122,7 +122,6 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
         // instruction, which then meets that handler.
         unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
     }
-    let _ = context;
 }
 
 impl Kernel {
