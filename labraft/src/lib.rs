@@ -73,6 +73,18 @@ pub trait RaftHandlers: RaftServer {
 
     /// Answers a leader that sends a snapshot (Raft Figure 13, InstallSnapshot RPC).
     fn install_snapshot(&self, args: InstallSnapshotArgs) -> InstallSnapshotReply;
+
+    /// What the server's node offers to the others: the three handlers above.
+    ///
+    /// A design with messages of its own replaces this, and is then graded by what the service sees of
+    /// it alone, since nobody else can read its messages.
+    fn services(self: &Arc<Self>) -> Services {
+        let (voter, follower, receiver) = (self.clone(), self.clone(), self.clone());
+        Services::new()
+            .with(move |args: RequestVoteArgs| voter.request_vote(args))
+            .with(move |args: AppendEntriesArgs| follower.append_entries(args))
+            .with(move |args: InstallSnapshotArgs| receiver.install_snapshot(args))
+    }
 }
 
 /// Where a command that was started will stand in the log, should it be committed.
@@ -107,13 +119,4 @@ pub enum ApplyMsg {
         /// What that service passed to [`RaftServer::snapshot`].
         snapshot: Bytes,
     },
-}
-
-/// The requests that a Raft server answers, ready to be offered by its node.
-pub fn services<R: RaftHandlers>(server: &Arc<R>) -> Services {
-    let (voter, follower, receiver) = (server.clone(), server.clone(), server.clone());
-    Services::new()
-        .with(move |args: RequestVoteArgs| voter.request_vote(args))
-        .with(move |args: AppendEntriesArgs| follower.append_entries(args))
-        .with(move |args: InstallSnapshotArgs| receiver.install_snapshot(args))
 }

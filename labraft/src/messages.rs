@@ -18,8 +18,8 @@ pub type Term = u64;
 pub type Index = usize;
 
 /// What a client asks the service to do, as bytes that mean nothing to Raft. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Command(pub Bytes);
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Command(#[serde(with = "as_bytes")] pub Bytes);
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +114,7 @@ pub struct InstallSnapshotArgs {
     /// The term of the entry at that index.
     pub last_included_term: Term,
     /// The snapshot.
+    #[serde(with = "as_bytes")]
     pub snapshot: Bytes,
 }
 
@@ -154,29 +155,30 @@ impl Debug for Command {
     }
 }
 
-impl Serialize for Command {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
+/// Bytes are encoded as one piece, not one by one.
+mod as_bytes {
+    use super::*;
 
-impl<'de> Deserialize<'de> for Command {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Command, D::Error> {
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         struct BytesVisitor;
 
         impl Visitor<'_> for BytesVisitor {
-            type Value = Command;
+            type Value = Bytes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
             }
 
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Command, E> {
-                Ok(Command(bytes.into()))
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(bytes.into())
             }
 
-            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Command, E> {
-                Ok(Command(bytes.into()))
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(bytes.into())
             }
         }
 

@@ -2,7 +2,7 @@
 //!
 //! Kit-owned.
 
-use labraft::{Persister, Raft, RaftServer, ServerId, Term};
+use labraft::{Persister, Raft, RaftHandlers, RaftServer, ServerId, Term};
 use labrpc::sync::{Arc, Mutex};
 use labrpc::{Disk, NoResult, NodeId, Peer, World, channel, thread};
 
@@ -44,7 +44,7 @@ impl Server {
             let service = thread::Builder::new().name("service");
             service.spawn(move || applied.iter().for_each(drop)).expect("a thread can be started");
             let raft = Raft::make(peers, id, Persister::new(Disk::simulated(node)), apply);
-            let services = labraft::services(&raft);
+            let services = raft.services();
             *slot.lock() = Some(raft);
             services
         });
