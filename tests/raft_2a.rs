@@ -14,8 +14,10 @@ mod rules;
 
 use std::time::Duration;
 
-use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Rule};
-use tests::{CALLS_RETURN_WITHIN, Cluster, DEPOSED_WITHIN, Finding, POLL_INTERVAL, graded, node_of};
+use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Purpose, Rule};
+use tests::{
+    CALLS_RETURN_WITHIN, Cluster, DEPOSED_WITHIN, Finding, Mix, POLL_INTERVAL, Plan, graded, node_of,
+};
 
 /// Long enough for any server without a leader to have stood for election several times.
 const SEVERAL_TIMEOUTS: Duration = Duration::from_secs(2);
@@ -281,7 +283,7 @@ fn slow_servers() {
     graded("2a::slow_servers", 3, |cluster| {
         cluster.check_settled();
         for _ in 0..6 {
-            (0..3).for_each(|server| cluster.world().slow(node_of(server), LATENESS));
+            (0..3).for_each(|server| cluster.slow(server, LATENESS));
             for _ in 0..4 {
                 let cut_off = cluster.faults().below(3) as usize;
                 cluster.disconnect(cut_off);
@@ -291,7 +293,7 @@ fn slow_servers() {
                 let span = Duration::from_millis(cluster.faults().range(0..300));
                 cluster.sleep(span);
             }
-            (0..3).for_each(|server| cluster.world().slow(node_of(server), Duration::ZERO..Duration::ZERO));
+            (0..3).for_each(|server| cluster.slow(server, Duration::ZERO..Duration::ZERO));
             cluster.check_settled();
         }
     });
@@ -306,6 +308,18 @@ fn quiet_cluster() {
     graded("2a::quiet_cluster", 5, |cluster| {
         cluster.check_quiet(Duration::from_secs(60));
         cluster.check_one_leader();
+    });
+}
+
+/// Cuts, losses, delays, held and duplicated messages, slow servers, as the seed has it; then the faults
+/// end, and there is one leader.
+#[test]
+fn fault_storm() {
+    graded("2a::fault_storm", 5, |cluster| {
+        let mut faults = cluster.world().stream(Purpose::Faults, 1);
+        let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(15), 14, Mix::Network);
+        cluster.weather(plan);
+        cluster.check_settled();
     });
 }
 

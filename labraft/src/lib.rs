@@ -6,6 +6,7 @@
 //!
 //! Read first: the handout's chapter of your stage, then sections 5.1 and 5.2 of the Raft paper.
 
+mod display;
 mod messages;
 mod persister;
 

@@ -2,7 +2,7 @@
 //!
 //! Kit-owned. Read beside Figures 2 and 13 of the Raft paper; the fields have the paper's names.
 
-use std::fmt::{self, Debug};
+use std::fmt;
 
 use labrpc::{Bytes, Request};
 use serde::de::{Error, Visitor};
@@ -22,7 +22,7 @@ pub type Index = usize;
 pub struct Command(#[serde(with = "as_bytes")] pub Bytes);
 
 /// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The term in which a leader received the command.
     pub term: Term,
@@ -31,7 +31,7 @@ pub struct Entry {
 }
 
 /// What a server must not forget in a crash (Raft Figure 2, persistent state on all servers).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PersistentState {
     /// The latest term this server has seen; 0 at first boot, never falls.
     pub current_term: Term,
@@ -44,7 +44,7 @@ pub struct PersistentState {
 }
 
 /// A candidate asks for a vote (5.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestVoteArgs {
     /// The candidate's term.
     pub term: Term,
@@ -57,7 +57,7 @@ pub struct RequestVoteArgs {
 }
 
 /// The answer to [`RequestVoteArgs`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestVoteReply {
     /// The answering server's current term, for the candidate to update itself.
     pub term: Term,
@@ -66,7 +66,7 @@ pub struct RequestVoteReply {
 }
 
 /// A leader sends entries, or none as a heartbeat (5.2, 5.3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendEntriesArgs {
     /// The leader's term.
     pub term: Term,
@@ -83,7 +83,7 @@ pub struct AppendEntriesArgs {
 }
 
 /// The answer to [`AppendEntriesArgs`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendEntriesReply {
     /// The answering server's current term, for the leader to update itself.
     pub term: Term,
@@ -94,7 +94,7 @@ pub struct AppendEntriesReply {
 }
 
 /// Where two logs may begin to differ, so that a leader can go back by more than one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictHint {
     /// The term of the follower's entry at `prev_log_index`; `None` when its log is shorter.
     pub term: Option<Term>,
@@ -103,7 +103,7 @@ pub struct ConflictHint {
 }
 
 /// A leader sends its snapshot, whole (7). From 2D on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallSnapshotArgs {
     /// The leader's term.
     pub term: Term,
@@ -119,7 +119,7 @@ pub struct InstallSnapshotArgs {
 }
 
 /// The answer to [`InstallSnapshotArgs`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallSnapshotReply {
     /// The answering server's current term, for the leader to update itself.
     pub term: Term,
@@ -138,21 +138,6 @@ impl Request for AppendEntriesArgs {
 impl Request for InstallSnapshotArgs {
     type Reply = InstallSnapshotReply;
     const KIND: &'static str = "InstallSnapshot";
-}
-
-impl Debug for Command {
-    /// Text where the bytes are short text, their number and a few of them otherwise.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 24;
-        match std::str::from_utf8(&self.0) {
-            Ok(text) if text.len() <= SHOWN && !text.chars().any(char::is_control) => write!(f, "{text:?}"),
-            _ => {
-                write!(f, "{} bytes ", self.0.len())?;
-                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                if self.0.len() > 4 { f.write_str("..") } else { Ok(()) }
-            }
-        }
-    }
 }
 
 /// Bytes are encoded as one piece, not one by one.

@@ -50,7 +50,7 @@ impl Persister {
 
     /// The snapshot that was saved last; empty when none was.
     pub fn snapshot(&self) -> Bytes {
-        self.disk.read().blob
+        self.disk.read_blob()
     }
 
     /// Saves `state` and keeps the snapshot. Returns once it is on disk.

@@ -117,6 +117,20 @@ impl Disk {
         }
     }
 
+    /// The blob alone, which is cheap however many records there are.
+    ///
+    /// # Panics
+    ///
+    /// As [`Disk::read`].
+    pub fn read_blob(&self) -> Bytes {
+        match &self.0 {
+            Place::Simulated(node) => {
+                kernel_of(*node, |kernel| kernel.with_node(*node, |n| n.disk.content.blob.clone()))
+            }
+            Place::Memory(content) => content.lock().blob.clone(),
+        }
+    }
+
     /// Writes, and returns once the write is durable. `body` is what the write stands for; tests see it.
     ///
     /// # Panics
@@ -155,11 +169,12 @@ impl Kernel {
         let bytes = write.size();
         self.recorder.mix_bytes(&write.header);
         write.append.iter().for_each(|record| self.recorder.mix_bytes(record));
+        let blob = write.blob.clone();
         let incarnation = self.with_node(node, |node| {
             node.disk.content.apply(write);
             node.incarnation
         });
-        self.emit(&What::Saved { node, incarnation, bytes, body });
+        self.emit(&What::Saved { node, incarnation, bytes, body, blob: blob.as_ref() });
         self.reach(&Moment::AfterSave);
     }
 }

@@ -146,7 +146,8 @@ impl Services {
         self.offers(kind).then(|| self.answer(kind, request, None))
     }
 
-    pub(crate) fn offers(&self, kind: &str) -> bool {
+    /// True if requests of this kind have a handler.
+    pub fn offers(&self, kind: &str) -> bool {
         self.handlers.iter().any(|(offered, _)| *offered == kind)
     }
 

@@ -250,6 +250,11 @@ impl World {
         self.kernel().crash_at(node, moment, nth, in_flight);
     }
 
+    /// Forgets every crash that [`World::crash_at`] has ordered for the node and that has not come.
+    pub fn forget_crashes(&self, node: NodeId) {
+        self.kernel().forget_crashes(node);
+    }
+
     /// The node's how many-th life this is, from 1; 0 before its first start.
     pub fn incarnation(&self, node: NodeId) -> u32 {
         self.kernel().with_node(node, |node| node.incarnation)
@@ -284,6 +289,13 @@ impl World {
     /// Makes every write to the node's disk take a draw from `delay`; an empty range ends it.
     pub fn set_disk_delay(&self, node: NodeId, delay: Range<Duration>) {
         self.kernel().with_node(node, |node| node.disk.set_delay(delay));
+    }
+
+    /// Starts a thread of the node and does not wait for it. Does nothing when the node is down.
+    pub fn spawn_on(&self, node: NodeId, name: &str, f: impl FnOnce() + 'static) {
+        if self.is_up(node) {
+            self.kernel().spawn(node, ThreadName::Given(name.into()), f);
+        }
     }
 
     /// Runs `f` on a thread of the node and waits for its result, no longer than `limit`. A thread that

@@ -1,4 +1,4 @@
-//! Leader election (Raft 5.2): the timer, the candidate, and the voter.
+//! Leader election (Raft 5.2, 5.4.1): the timer, the candidate, and the voter.
 //!
 //! Staff-owned.
 
@@ -44,6 +44,7 @@ impl Raft {
     /// Stands for election in a new term and asks everybody for their vote at once.
     fn start_election(self: &Arc<Self>, state: &mut State) {
         state.become_candidate(self.me, self.peers.len());
+        self.persist(state);
         if state.has_majority() {
             self.win(state);
             return;
@@ -51,8 +52,8 @@ impl Raft {
         let args = RequestVoteArgs {
             term: state.persistent.current_term,
             candidate_id: self.me,
-            last_log_index: 0,
-            last_log_term: 0,
+            last_log_index: state.persistent.last_index(),
+            last_log_term: state.persistent.last_term(),
         };
         for voter in self.others() {
             let (raft, args) = (self.clone(), args.clone());
@@ -62,7 +63,7 @@ impl Raft {
 
     fn ask_for_vote(self: &Arc<Self>, voter: ServerId, args: &RequestVoteArgs) {
         let Some(reply) = self.peers[voter].call(args) else { return };
-        self.state.lock().observe_term(reply.term);
+        self.observe_reply(reply.term);
         if !reply.vote_granted {
             return;
         }
@@ -75,9 +76,9 @@ impl Raft {
     }
 
     fn win(self: &Arc<Self>, state: &mut State) {
-        state.become_leader();
+        state.become_leader(self.me);
         let (raft, term) = (self.clone(), state.persistent.current_term);
-        spawn("heartbeats", move || raft.send_heartbeats(term));
+        spawn("leader", move || raft.replicate(term));
     }
 }
 
@@ -85,11 +86,15 @@ impl State {
     /// The receiver of RequestVote (Raft Figure 2).
     pub(super) fn request_vote(&mut self, args: &RequestVoteArgs) -> RequestVoteReply {
         self.observe_term(args.term);
-        let current_term = self.persistent.current_term;
-        let may_vote = self.persistent.voted_for.is_none_or(|candidate| candidate == args.candidate_id);
-        let vote_granted = args.term == current_term && may_vote;
+        let State { persistent, .. } = self;
+        let current_term = persistent.current_term;
+        let may_vote = persistent.voted_for.is_none_or(|candidate| candidate == args.candidate_id);
+        // Whoever has stored less than this server might lack something that is committed (5.4.1).
+        let ours = (persistent.last_term(), persistent.last_index());
+        let is_up_to_date = (args.last_log_term, args.last_log_index) >= ours;
+        let vote_granted = args.term == current_term && may_vote && is_up_to_date;
         if vote_granted {
-            self.persistent.voted_for = Some(args.candidate_id);
+            self.persistent_mut().voted_for = Some(args.candidate_id);
             self.election_due = draw_election_due();
         }
         RequestVoteReply { term: current_term, vote_granted }
@@ -98,16 +103,24 @@ impl State {
     /// Begins a new term with a vote for itself.
     fn become_candidate(&mut self, me: ServerId, servers: usize) {
         assert!(!self.is_leader(), "a leader does not stand against itself");
-        self.persistent.current_term += 1;
-        self.persistent.voted_for = Some(me);
+        let persistent = self.persistent_mut();
+        persistent.current_term += 1;
+        persistent.voted_for = Some(me);
         let mut votes = vec![false; servers];
         votes[me] = true;
         self.role = Role::Candidate { votes };
     }
 
-    fn become_leader(&mut self) {
+    fn become_leader(&mut self, me: ServerId) {
         assert!(self.has_majority(), "only a candidate with a majority of votes becomes leader");
-        self.role = Role::Leader;
+        assert_eq!(self.persistent.voted_for, Some(me), "a leader has its own vote");
+        assert!(self.is_saved, "a leader has saved its vote before it speaks");
+        let Role::Candidate { votes } = &self.role else { unreachable!("it has a majority") };
+        let last_index = self.persistent.last_index();
+        let next_index = vec![last_index + 1; votes.len()];
+        let mut match_index = vec![0; votes.len()];
+        match_index[me] = last_index;
+        self.role = Role::Leader { next_index, match_index };
     }
 
     fn count_vote(&mut self, voter: ServerId) {

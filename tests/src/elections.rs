@@ -19,7 +19,6 @@ pub(crate) struct Elections {
     last_sign: BTreeMap<ServerId, Duration>,
     /// The terms in which a leader spoke.
     led: BTreeSet<Term>,
-    last_stand: Option<(Duration, ServerId, Term)>,
 }
 
 impl Elections {
@@ -29,7 +28,6 @@ impl Elections {
         match request {
             Request::Vote(args) => {
                 self.stood.entry((args.term, from.server)).or_insert(at);
-                self.last_stand = Some((at, from.server, args.term));
             }
             _ => {
                 self.led.insert(request.term());
@@ -53,8 +51,13 @@ impl Elections {
         servers.iter().filter_map(|server| self.last_sign.get(server)).max().copied().unwrap_or_default()
     }
 
-    /// The last request for votes, if it was made after `start`.
-    pub(crate) fn stand_after(&self, start: Duration) -> Option<(Duration, ServerId, Term)> {
-        self.last_stand.filter(|(at, ..)| *at > start)
+    /// The first candidacy of one of `servers` that began after `start`.
+    pub(crate) fn stand_after(
+        &self,
+        start: Duration,
+        servers: &[ServerId],
+    ) -> Option<(Duration, ServerId, Term)> {
+        let after = self.stood.iter().filter(|((_, server), at)| **at > start && servers.contains(server));
+        after.map(|(&(term, server), &at)| (at, server, term)).min()
     }
 }

@@ -14,8 +14,11 @@ use parking_lot::Mutex;
 use labgrading::{Catalog, Class, Failure, Order, Outcome, Record, SeedRange, Test, format_record};
 
 use crate::finding::Finding;
-use crate::limits::{FIRST_HEARTBEAT, FIRST_HEARTBEAT_SHARE, LEADER_WAIT, LEADER_WITHIN};
-use crate::report::{columns, report, rows_as_text};
+use crate::limits::{
+    BACKUP_TIME, BACKUP_WITHIN, COMMIT_TIME, COMMIT_WITHIN, FIRST_HEARTBEAT, FIRST_HEARTBEAT_SHARE,
+    LEADER_WAIT, LEADER_WITHIN,
+};
+use crate::report::{Context, columns, report, rows_as_text};
 use crate::run::{Body, Play, RunOf, ScriptBody, SeedRun, finding_of, run_seed};
 
 /// Set by `cargo lab` for the processes it starts.
@@ -48,7 +51,7 @@ pub fn graded_script(id: &str, servers: usize, body: ScriptBody) {
 fn run_graded(id: &str, servers: usize, play: Play) {
     let catalog = Catalog::load();
     let test = catalog.test(id).unwrap_or_else(|| panic!("{id} is not in tests/catalog.toml"));
-    let run = RunOf { test, servers, play };
+    let run = RunOf { test, servers, play, keep: None };
     on_fatal(end_with_report);
     if std::env::var_os(ORDER_ON_STDIN).is_some() {
         let order = read_order();
@@ -101,13 +104,56 @@ fn run_all(
 }
 
 /// Runs a failed seed again, recording, and reports. When the run takes another course the second time,
-/// that is reported instead: nothing else that could be said of it would hold.
+/// that is reported instead: nothing else that could be said of it would hold. Of a storm, only those
+/// faults are shown that it takes to fail in this way.
 fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
     let again = run_seed(run, first.seed, true);
     if again.trace_hash != first.trace_hash {
         return not_repeatable(run, first.seed, replay_suffix);
     }
-    failed(run.test, &again, finding, replay_suffix)
+    let total = first.faults.len();
+    let keep = shorten(run, first.seed, finding, first.faults.iter().map(|(number, _)| *number).collect());
+    if run.keep.is_some() || keep.len() == total {
+        return failed(run.test, &again, finding, replay_suffix);
+    }
+    let shortened = run_seed(RunOf { keep: Some(&keep), ..run }, first.seed, true);
+    let numbers: Vec<String> = keep.iter().map(usize::to_string).collect();
+    let suffix = format!(" --keep {}{replay_suffix}", numbers.join(","));
+    match &shortened.outcome {
+        Err(finding) => failed(run.test, &shortened, finding, &suffix),
+        Ok(_) => failed(run.test, &again, finding, replay_suffix),
+    }
+}
+
+/// So many runs are spent at most on making a plan shorter.
+const SHORTENING_RUNS: usize = 80;
+
+/// Leaves out faults, first many at once and then one by one, as long as the run still breaks the same
+/// rule. What is left is not always the fewest that do.
+fn shorten(run: RunOf<'_>, seed: u64, finding: &Finding, faults: Vec<usize>) -> Vec<usize> {
+    let mut kept = faults;
+    let mut at_once = kept.len().div_ceil(2);
+    let mut runs = 0;
+    while at_once > 0 && !kept.is_empty() {
+        let before = kept.len();
+        let mut start = 0;
+        while start < kept.len() && runs < SHORTENING_RUNS {
+            let end = kept.len().min(start + at_once);
+            let fewer = [&kept[..start], &kept[end..]].concat();
+            runs += 1;
+            let outcome = run_seed(RunOf { keep: Some(&fewer), ..run }, seed, false).outcome;
+            match outcome {
+                Err(other) if other.class == finding.class && other.checked == finding.checked => {
+                    kept = fewer
+                }
+                _ => start = end,
+            }
+        }
+        if at_once > 1 || kept.len() == before {
+            at_once /= 2;
+        }
+    }
+    kept
 }
 
 /// Runs a seed that has passed a second time, while memory is laid out differently, and fails it if the
@@ -131,7 +177,7 @@ fn check_repeatable(run: RunOf<'_>, first: &SeedRun, replay_suffix: &str) -> Out
 pub fn repeat_report(id: &str, servers: usize, body: ScriptBody) -> Option<String> {
     let catalog = Catalog::load();
     let test = catalog.test(id).unwrap_or_else(|| panic!("{id} is not in tests/catalog.toml"));
-    let run = RunOf { test, servers, play: Play::Script(body) };
+    let run = RunOf { test, servers, play: Play::Script(body), keep: None };
     let first = run_seed(run, 1, false);
     assert!(first.outcome.is_ok(), "the script fails: {:?}", first.outcome);
     match check_repeatable(run, &first, "") {
@@ -170,7 +216,8 @@ fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
 }
 
 fn failed(test: &Test, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
-    failure(finding, report(test, recorded.seed, finding, recorded.trace.as_ref(), replay_suffix))
+    let context = Context { trace: recorded.trace.as_ref(), faults: &recorded.faults };
+    failure(finding, report(test, recorded.seed, finding, context, replay_suffix))
 }
 
 fn failure(finding: &Finding, report: String) -> Outcome {
@@ -186,7 +233,7 @@ struct MedianLimit {
     seen: &'static str,
 }
 
-const MEDIAN_LIMITS: [MedianLimit; 2] = [
+const MEDIAN_LIMITS: [MedianLimit; 4] = [
     MedianLimit {
         measure: LEADER_WAIT,
         at_most: LEADER_WITHIN.as_secs_f64(),
@@ -200,6 +247,20 @@ const MEDIAN_LIMITS: [MedianLimit; 2] = [
         checked: "a new leader sends heartbeats at once (Raft 5.2; median over all seeds)",
         expected: "the first AppendEntries well before the next heartbeat would be due",
         seen: "in half of the runs the first AppendEntries after a win took this share of a heartbeat interval or more:",
+    },
+    MedianLimit {
+        measure: COMMIT_TIME,
+        at_most: COMMIT_WITHIN.as_secs_f64(),
+        checked: "a command is sent at once, and committed when a majority has answered (Raft 5.3; median over all seeds)",
+        expected: "a command committed within 25 ms",
+        seen: "in half of the runs a command took this many seconds or more to be committed:",
+    },
+    MedianLimit {
+        measure: BACKUP_TIME,
+        at_most: BACKUP_WITHIN.as_secs_f64(),
+        checked: "a leader that finds where two logs part goes on at once (end of Raft 5.3; median over all seeds)",
+        expected: "a follower with forty wrong entries catches up within 2.5 s",
+        seen: "in half of the runs a follower with forty wrong entries took this many seconds or more to catch up:",
     },
 ];
 
@@ -215,7 +276,7 @@ fn judge_measures(
         if median > limit.at_most {
             let seen = format!("{} {median:.2}", limit.seen);
             let finding = Finding::new(Class::Performance, limit.checked, limit.expected, seen);
-            return failure(&finding, report(test, seed, &finding, None, replay_suffix));
+            return failure(&finding, report(test, seed, &finding, Context::default(), replay_suffix));
         }
     }
     Outcome::Passed
@@ -239,7 +300,7 @@ fn end_with_report(fatal: &Fatal) {
     let order = ORDER.lock().clone();
     let suffix = order.as_ref().map_or(SUFFIX, |order| &order.replay_suffix);
     let report = match catalog.test(id) {
-        Some(test) => report(test, seed, &finding, None, suffix),
+        Some(test) => report(test, seed, &finding, Context::default(), suffix),
         None => finding.seen.clone(),
     };
     let Some(order) = order else {
@@ -267,6 +328,7 @@ fn send(order: &Order, record: &Record) {
 }
 
 fn answer(run: RunOf<'_>, order: &Order) {
+    let run = RunOf { keep: order.keep.as_deref(), ..run };
     *ORDER.lock() = Some(order.clone());
     let outcome = run_all(run, order.seeds, &order.replay_suffix, order.trace, &mut |seed_run, outcome| {
         if let Some(trace) = &seed_run.trace {

@@ -5,16 +5,22 @@
 //! world's events into words of Raft, and the modules under `checks/` judge them. In `script.rs` the harness
 //! plays all servers but one. `graded.rs` runs a test over its seeds and `report.rs` says what failed.
 
+mod agreement;
 mod checks;
 mod cluster;
 mod elections;
 mod finding;
 mod graded;
+mod leadership;
 mod limits;
+mod network;
+mod parts;
 mod report;
 mod run;
 mod script;
 mod server;
+mod service;
+mod storm;
 mod watch;
 
 pub use self::checks::{Reply, Request};
@@ -22,6 +28,8 @@ pub use self::cluster::Cluster;
 pub use self::finding::Finding;
 pub use self::graded::{graded, graded_script, repeat_report};
 pub use self::limits::*;
+pub use self::parts::{FollowerLog, append, command, entries, heartbeat, snapshot, vote_request};
 pub use self::run::{Body, ScriptBody, run_unjudged};
-pub use self::script::{Arrived, Script, heartbeat, vote_request};
+pub use self::script::{Arrived, Script};
 pub use self::server::{node_of, server_of};
+pub use self::storm::{Mix, Plan};

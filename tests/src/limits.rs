@@ -19,6 +19,24 @@ pub const FIRST_HEARTBEAT: &str = "first_heartbeat_share";
 /// sends it at once takes next to nothing. Judged on the median over the seeds.
 pub const FIRST_HEARTBEAT_SHARE: f64 = 0.25;
 
+/// The measure that [`COMMIT_WITHIN`] limits: from `start` until the leader's service has the command, in
+/// seconds; the longest of a run.
+pub const COMMIT_TIME: &str = "commit_s";
+
+/// A leader that sends entries at once, and commits when a majority has answered, takes two or three
+/// message delays, 3 to 6 ms; one that waits for a tick a twentieth of a second and more. Judged on the
+/// median over the seeds.
+pub const COMMIT_WITHIN: Duration = Duration::from_millis(25);
+
+/// The measure that [`BACKUP_WITHIN`] limits: how long a follower with forty wrong entries takes to catch
+/// up, in seconds.
+pub const BACKUP_TIME: &str = "backup_s";
+
+/// Going back entry by entry takes forty round trips of 2.5 ms, after a heartbeat has found the follower,
+/// or an election that it causes; with a heartbeat's wait for each entry it takes four seconds. Judged on
+/// the median over the seeds.
+pub const BACKUP_WITHIN: Duration = Duration::from_millis(2_500);
+
 /// So many terms in a row in which servers stood and nobody won are a failure. When one round in two
 /// ends in a split vote, which is a poor Raft, this happens to one election in 30 million.
 pub const FAILED_ELECTIONS_MAX: usize = 25;
@@ -46,6 +64,20 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A call that was under way when the network changed has returned after this long, unless its handler
 /// hangs: the longest a call to an unreachable server takes, and some.
 pub const CALLS_RETURN_WITHIN: Duration = Duration::from_secs(8);
+
+/// A command that a leader takes is applied everywhere within this time and four round trips for each
+/// entry in which logs may differ: a heartbeat at the slowest rate in use, and some.
+pub const AGREED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Four round trips under a fair network, in which a message takes up to 2 ms, and the threads' share.
+pub const PER_ENTRY_OF_CONFLICT: Duration = Duration::from_millis(40);
+
+/// However often leaders change, agreement comes in this time: it is far more elections than
+/// [`FAILED_ELECTIONS_MAX`].
+pub const AGREED_AT_LAST: Duration = Duration::from_secs(120);
+
+/// How often the harness looks whether a command was applied.
+pub(crate) const AGREED_POLL: Duration = Duration::from_millis(10);
 
 /// How often a script looks whether the server has done something.
 pub(crate) const SCRIPT_POLL: Duration = Duration::from_millis(1);

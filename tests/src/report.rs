@@ -17,12 +17,21 @@ const LAST_EVENTS: usize = 3;
 /// Longer lines are cut: the whole event is in the trace.
 const LINE_MAX: usize = 110;
 
+/// What else is known of a run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Context<'a> {
+    /// Its trace.
+    pub(crate) trace: Option<&'a Trace>,
+    /// The faults of its storm, by number.
+    pub(crate) faults: &'a [(usize, String)],
+}
+
 /// The report of `finding`, which the run of `seed` brought.
 pub(crate) fn report(
     test: &Test,
     seed: u64,
     finding: &Finding,
-    trace: Option<&Trace>,
+    context: Context<'_>,
     replay_suffix: &str,
 ) -> String {
     let mut text = String::new();
@@ -35,7 +44,13 @@ pub(crate) fn report(
     }
     put(format_args!("  checked   {}", finding.checked));
     put(format_args!("  expected  {}", finding.expected));
-    if let Some(trace) = trace {
+    if !context.faults.is_empty() {
+        put(format_args!("  faults    of the storm"));
+        for (number, fault) in context.faults {
+            put(format_args!("    {number:>2}  {fault}"));
+        }
+    }
+    if let Some(trace) = context.trace {
         put(format_args!("  last events"));
         for node in 1..trace.names().len() {
             for line in last_events(trace, NodeId(node as u32), finding.at) {

@@ -12,9 +12,11 @@ use labgrading::{Class, Test};
 use labrpc::{Cause, Config, Failure, Report, Trace};
 use parking_lot::Mutex;
 
+use crate::checks::Scope;
 use crate::cluster::Cluster;
 use crate::finding::{Finding, Findings};
 use crate::script::Script;
+use crate::storm::StormOrder;
 use crate::watch::Watch;
 
 /// What a test does with its cluster.
@@ -41,6 +43,8 @@ pub(crate) struct RunOf<'a> {
     pub(crate) servers: usize,
     /// What it does.
     pub(crate) play: Play,
+    /// Which faults of its storm to keep; all when `None`.
+    pub(crate) keep: Option<&'a [usize]>,
 }
 
 /// How one seed went.
@@ -56,6 +60,8 @@ pub(crate) struct SeedRun {
     pub(crate) virtual_time: Duration,
     /// The trace, when one was recorded.
     pub(crate) trace: Option<Trace>,
+    /// The faults of its storm, by number.
+    pub(crate) faults: Vec<(usize, String)>,
 }
 
 /// Runs a test on a seed.
@@ -70,13 +76,16 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
     };
     let findings: Findings = Arc::new(Mutex::new(None));
     let found = findings.clone();
-    let RunOf { servers, play, .. } = run;
+    let RunOf { servers, play, keep, .. } = run;
+    let storm = StormOrder { keep: keep.map(<[usize]>::to_vec), ..StormOrder::default() };
+    let faults = storm.faults.clone();
+    let scope = Scope::of_stage(run.test.stage());
     let report = panic::catch_unwind(AssertUnwindSafe(|| {
         labrpc::run(&config, move |world| match play {
             Play::Cluster(body) => {
-                let watch = Rc::new(Watch::new(world.clone(), servers, found));
+                let watch = Rc::new(Watch::new(world.clone(), servers, scope, found));
                 world.observe(watch.clone());
-                let mut cluster = Cluster::new(world, servers, watch);
+                let mut cluster = Cluster::new(world, servers, watch, storm);
                 body(&mut cluster);
                 cluster.into_measures()
             }
@@ -88,13 +97,14 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
         })
     }));
     let found = findings.lock().take();
+    let faults = std::mem::take(&mut *faults.lock());
     match report {
         Ok(Report { outcome, trace_hash, virtual_time, trace, unwritten, .. }) => {
             let outcome = outcome.map_err(|failure| {
                 let finding = found.unwrap_or_else(|| finding_of(&failure));
                 not_started(&finding, &unwritten).unwrap_or(finding)
             });
-            SeedRun { seed, outcome, trace_hash, virtual_time, trace }
+            SeedRun { seed, outcome, trace_hash, virtual_time, trace, faults }
         }
         Err(_) => SeedRun {
             seed,
@@ -107,6 +117,7 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
             trace_hash: 0,
             virtual_time: Duration::ZERO,
             trace: None,
+            faults,
         },
     }
 }
@@ -120,11 +131,11 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
 pub fn run_unjudged(servers: usize, seed: u64, is_watched: bool, body: Body) -> Duration {
     let config = Config { time_limit: Duration::MAX, step_limit: u64::MAX, ..Config::new(seed) };
     let report = labrpc::run(&config, move |world| {
-        let watch = Rc::new(Watch::new(world.clone(), servers, Findings::default()));
+        let watch = Rc::new(Watch::new(world.clone(), servers, Scope::Snapshots, Findings::default()));
         if is_watched {
             world.observe(watch.clone());
         }
-        body(&mut Cluster::new(world, servers, watch));
+        body(&mut Cluster::new(world, servers, watch, StormOrder::default()));
     });
     if let Err(failure) = report.outcome {
         panic!("a benchmark does not fail: {failure}");

@@ -4,16 +4,26 @@
 //! about. Scripts speak to the student's server over the wire, never to its functions, so they know
 //! nothing of how it is built. What it has not written yet stops it only where the script gets there.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
-use labraft::{AppendEntriesArgs, AppendEntriesReply, RequestVoteArgs, RequestVoteReply, ServerId, Term};
+use labgrading::Class;
+use labraft::{
+    AppendEntriesArgs, AppendEntriesReply, ApplyMsg, Bytes, Command, Index, InstallSnapshotArgs,
+    InstallSnapshotReply, PersistentState, Persister, Raft, RaftServer, RequestVoteArgs, RequestVoteReply,
+    ServerId, Started, Term,
+};
 use labrpc::sync::{Arc, Mutex};
-use labrpc::{Effect, Kinds, Leg, Links, Peer, Purpose, Rule, Services, Stream, World, thread};
+use labrpc::{
+    Disk, Effect, InFlight, Kinds, Leg, Links, Moment, Peer, Purpose, Rule, Services, Stream, World, thread,
+};
 
 use crate::checks::Request;
 use crate::finding::{Finding, Findings, end_run};
-use crate::limits::{ANSWER_WITHIN, SCRIPT_POLL};
+use crate::limits::{AGREED_WITHIN, ANSWER_WITHIN, CALLS_RETURN_WITHIN, SCRIPT_POLL};
+use crate::parts::FollowerLog;
 use crate::server::{Server, node_of};
 
 /// The student's server in every script.
@@ -38,13 +48,23 @@ impl Arrived {
 }
 
 type AnswerVote = dyn Fn(ServerId, &RequestVoteArgs) -> RequestVoteReply + Send;
-type AnswerAppend = dyn Fn(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send;
+type AnswerAppend = dyn FnMut(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send;
+type AnswerSnapshot = dyn FnMut(ServerId, &InstallSnapshotArgs) -> InstallSnapshotReply + Send;
 
 /// What the scripted peers share.
 struct Peers {
     arrived: Vec<Arrived>,
     vote: Box<AnswerVote>,
     append: Box<AnswerAppend>,
+    snapshot: Box<AnswerSnapshot>,
+}
+
+/// The service above S0: it takes what arrives, and does what the script has told it to.
+#[derive(Default)]
+struct Above {
+    applied: RefCell<Vec<ApplyMsg>>,
+    /// After which command it makes a snapshot at once; 0 for none.
+    snapshot_at: Cell<Index>,
 }
 
 /// The student's server S0 among scripted peers.
@@ -52,6 +72,8 @@ pub struct Script {
     world: World,
     findings: Findings,
     server: Server,
+    servers: usize,
+    above: Rc<Above>,
     peers: Arc<Mutex<Peers>>,
     random: Stream,
     /// How much of what has arrived the script has read.
@@ -68,16 +90,45 @@ impl Script {
             arrived: Vec::new(),
             vote: Box::new(|_, args| RequestVoteReply { term: args.term, vote_granted: false }),
             append: Box::new(|_, args| AppendEntriesReply { term: args.term, success: true, conflict: None }),
+            snapshot: Box::new(|_, args| InstallSnapshotReply { term: args.term }),
         }));
         (1..servers).for_each(|peer| start_peer(&world, peer, &peers));
         let random = world.stream(Purpose::Faults, 0);
         let server = Server::new(S0);
         let measures = BTreeMap::new();
-        let script = Script { world, findings, server, peers, random, read: 0, measures };
-        if let Err(finding) = script.server.start(&script.world, servers) {
-            script.fail(finding);
-        }
+        let above = Rc::default();
+        let script = Script { world, findings, server, servers, above, peers, random, read: 0, measures };
+        script.boot();
         script
+    }
+
+    fn boot(&self) {
+        let above = self.above.clone();
+        let world = self.world.clone();
+        let serve = move |raft: &Arc<Raft>, messages: labrpc::channel::Receiver<ApplyMsg>| {
+            let raft = raft.clone();
+            world.spawn_on(node_of(S0), "service", move || {
+                for message in messages.iter() {
+                    let index = match &message {
+                        ApplyMsg::Command { index, .. } | ApplyMsg::Snapshot { index, .. } => *index,
+                    };
+                    above.applied.borrow_mut().push(message);
+                    if index == above.snapshot_at.get() {
+                        raft.snapshot(index, snapshot_at(index));
+                    }
+                }
+            });
+        };
+        match self.server.start(&self.world, self.servers, serve) {
+            Ok(true) => {}
+            Ok(false) => self.fail(Finding::new(
+                Class::NotJudged,
+                "scripted peers speak in the messages of the paper",
+                "a server that does so too",
+                "not judged: this server has messages of its own, which no scripted peer speaks",
+            )),
+            Err(finding) => self.fail(finding),
+        }
     }
 
     /// The world's time.
@@ -132,9 +183,18 @@ impl Script {
     /// From now on the peers answer AppendEntries like this.
     pub fn answer_appends(
         &self,
-        answer: impl Fn(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send + 'static,
+        answer: impl FnMut(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send + 'static,
     ) {
         self.peers.lock().append = Box::new(answer);
+    }
+
+    /// From now on the peers S1, S2, ... answer AppendEntries as correct followers with these logs do. The
+    /// logs are returned, to be looked at and changed.
+    pub fn answer_appends_truthfully(&self, logs: &[FollowerLog]) -> Arc<Mutex<Vec<FollowerLog>>> {
+        let logs = Arc::new(Mutex::new(logs.to_vec()));
+        let answering = logs.clone();
+        self.answer_appends(move |peer, args| answering.lock()[peer - 1].append_entries(args));
+        logs
     }
 
     /// From now on the peers grant every vote.
@@ -152,10 +212,38 @@ impl Script {
         self.reply_rule(peer, Effect::Hold);
     }
 
-    /// Lets go of what is held, and holds nothing more.
+    /// From now on no request of S0's arrives anywhere.
+    pub fn lose_requests(&self) {
+        self.request_rule(Links::From(node_of(S0)));
+    }
+
+    /// From now on no request of S0's arrives at `peer`.
+    pub fn lose_requests_to(&self, peer: ServerId) {
+        self.request_rule(Links::One(node_of(S0), node_of(peer)));
+    }
+
+    /// From now on the network loses and holds nothing more. What it holds stays held.
+    pub fn end_rules(&self) {
+        self.world.clear_rules();
+    }
+
+    /// Lets go of what is held.
+    pub fn release_held(&self) {
+        self.world.release(|_| true);
+    }
+
+    /// Lets go of what is held, and holds and loses nothing more.
     pub fn release(&self) {
         self.world.clear_rules();
         self.world.release(|_| true);
+    }
+
+    /// From now on the peers answer InstallSnapshot like this.
+    pub fn answer_snapshots(
+        &self,
+        answer: impl FnMut(ServerId, &InstallSnapshotArgs) -> InstallSnapshotReply + Send + 'static,
+    ) {
+        self.peers.lock().snapshot = Box::new(answer);
     }
 
     /// `peer` asks S0 for its vote.
@@ -166,6 +254,16 @@ impl Script {
     /// `peer`, as a leader, sends AppendEntries to S0.
     pub fn append_entries(&self, peer: ServerId, args: AppendEntriesArgs) -> AppendEntriesReply {
         self.ask(peer, args)
+    }
+
+    /// `peer`, as a leader, sends its snapshot to S0.
+    pub fn install_snapshot(&self, peer: ServerId, args: InstallSnapshotArgs) -> InstallSnapshotReply {
+        self.ask(peer, args)
+    }
+
+    fn request_rule(&self, links: Links) {
+        let effect = Effect::Lose(1.0);
+        self.world.add_rule(Rule { links, kinds: Kinds::All, leg: Some(Leg::Request), effect });
     }
 
     fn reply_rule(&self, peer: ServerId, effect: Effect) {
@@ -243,10 +341,15 @@ impl Script {
     /// Has S0 elected: every peer grants its vote. Returns the term. Fails the run when S0 does not become
     /// leader.
     pub fn elect(&mut self) -> Term {
+        self.elect_after(0)
+    }
+
+    /// The same, in a term after `after`.
+    pub fn elect_after(&mut self, after: Term) -> Term {
         self.grant_votes();
         self.forget();
-        let (_, args) = self.wait_for_candidate(0);
-        let wanted = |arrived: &Arrived| arrived.request.is_leaders();
+        let (_, args) = self.wait_for_candidate(after);
+        let wanted = |arrived: &Arrived| arrived.request.is_leaders() && arrived.request.term() > after;
         match self.next_request(STANDS_WITHIN, wanted) {
             Some(arrived) => arrived.request.term(),
             None => self.fail(Finding::liveness(
@@ -258,30 +361,109 @@ impl Script {
     }
 }
 
-/// A server that hears nothing stands within this time, whatever its time-outs are in practice.
-pub(crate) const STANDS_WITHIN: Duration = crate::limits::SILENCE_MAX;
+/// S0's log, service and disk.
+impl Script {
+    /// Has S0 start agreement on `command`; `None` when it says that it is not the leader.
+    pub fn start(&self, command: &Command) -> Option<Started> {
+        match self.server.start_command(&self.world, command.clone()) {
+            Ok(started) => started,
+            Err(finding) => self.fail(finding),
+        }
+    }
 
-/// A vote request of a candidate with an empty log.
-pub fn vote_request(term: Term, candidate_id: ServerId) -> RequestVoteArgs {
-    RequestVoteArgs { term, candidate_id, last_log_index: 0, last_log_term: 0 }
-}
+    /// The same, where S0 is known to lead. Fails the run when it says that it does not.
+    pub fn start_as_leader(&self, command: &Command) -> Started {
+        self.start(command).unwrap_or_else(|| {
+            self.fail(Finding::liveness(
+                "`start` on a leader appends the command to its log (Raft 5.3)",
+                format!("S0, which leads, takes {command:?}"),
+                "S0's `start` says that it is not the leader",
+            ))
+        })
+    }
 
-/// A heartbeat of a leader with an empty log.
-pub fn heartbeat(term: Term, leader_id: ServerId) -> AppendEntriesArgs {
-    AppendEntriesArgs {
-        term,
-        leader_id,
-        prev_log_index: 0,
-        prev_log_term: 0,
-        entries: vec![],
-        leader_commit: 0,
+    /// What S0's service has received so far.
+    pub fn applied(&self) -> Vec<ApplyMsg> {
+        self.above.applied.borrow().clone()
+    }
+
+    /// Has the service make a snapshot as soon as it has received `index`.
+    pub fn snapshot_at(&self, index: Index) {
+        self.above.snapshot_at.set(index);
+    }
+
+    /// Waits, no longer than a fair window allows, until S0's service has received so many messages, and
+    /// returns all it has received. Fails the run when they do not come.
+    pub fn wait_applied(&self, messages: usize) -> Vec<ApplyMsg> {
+        let deadline = self.now() + AGREED_WITHIN;
+        loop {
+            let applied = self.applied();
+            if applied.len() >= messages {
+                return applied;
+            }
+            if self.now() > deadline {
+                self.fail(Finding::liveness(
+                    "what is committed reaches the service (Raft 5.3)",
+                    format!("S0's service receives {messages} messages"),
+                    format!("S0's service has received only {}: {applied:?}", applied.len()),
+                ));
+            }
+            self.sleep(SCRIPT_POLL);
+        }
+    }
+
+    /// What is on S0's disk.
+    pub fn disk(&self) -> PersistentState {
+        Persister::new(Disk::simulated(node_of(S0))).load()
+    }
+
+    /// The snapshot on S0's disk.
+    pub fn disk_snapshot(&self) -> Bytes {
+        Disk::simulated(node_of(S0)).read_blob()
+    }
+
+    /// Crashes S0 when it comes to `moment` for the `nth` time from now; what it has sent by then arrives.
+    pub fn crash_at(&self, moment: Moment, nth: u32) {
+        self.world.crash_at(node_of(S0), moment, nth, InFlight::Delivered);
+    }
+
+    /// Crashes S0, unless it is down.
+    pub fn crash(&self) {
+        self.world.forget_crashes(node_of(S0));
+        self.world.crash(node_of(S0));
+    }
+
+    /// Starts S0 again from what it has saved; crashes it first if it is up.
+    pub fn restart(&self) {
+        self.crash();
+        self.server.forget();
+        self.above.applied.borrow_mut().clear();
+        self.boot();
+    }
+
+    /// True while S0 has not crashed.
+    pub fn is_up(&self) -> bool {
+        self.world.is_up(node_of(S0))
+    }
+
+    /// `peer` sends `args` to S0, which may crash over it: the reply, if there is one.
+    pub fn try_ask<R: labrpc::Request>(&self, peer: ServerId, args: R) -> Option<R::Reply> {
+        let call = move || Peer::simulated(node_of(S0)).call(&args);
+        self.world.on(node_of(peer), CALLS_RETURN_WITHIN, call).ok().flatten()
     }
 }
 
+/// The snapshot that S0's service makes.
+fn snapshot_at(index: Index) -> Bytes {
+    format!("everything up to {index}").into_bytes().into()
+}
+
+/// A server that hears nothing stands within this time, whatever its time-outs are in practice.
+pub(crate) const STANDS_WITHIN: Duration = crate::limits::SILENCE_MAX;
+
 fn start_peer(world: &World, peer: ServerId, peers: &Arc<Mutex<Peers>>) {
-    let (votes, appends) = (peers.clone(), peers.clone());
-    let clock = world.clone();
-    let also = world.clone();
+    let (votes, appends, snapshots) = (peers.clone(), peers.clone(), peers.clone());
+    let (clock, also, too) = (world.clone(), world.clone(), world.clone());
     let started = world.start(node_of(peer), ANSWER_WITHIN, move || {
         Services::new()
             .with(move |args: RequestVoteArgs| {
@@ -295,6 +477,12 @@ fn start_peer(world: &World, peer: ServerId, peers: &Arc<Mutex<Peers>>) {
                 let request = Request::Append(args.clone());
                 peers.arrived.push(Arrived { at: also.now(), peer, request });
                 (peers.append)(peer, &args)
+            })
+            .with(move |args: InstallSnapshotArgs| {
+                let mut peers = snapshots.lock();
+                let request = Request::Snapshot(args.clone());
+                peers.arrived.push(Arrived { at: too.now(), peer, request });
+                (peers.snapshot)(peer, &args)
             })
     });
     assert_eq!(started, Ok(()), "a scripted peer starts at once");

@@ -2,12 +2,22 @@
 //!
 //! Kit-owned.
 
-use labraft::{Persister, Raft, RaftHandlers, RaftServer, ServerId, Term};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use labraft::{
+    AppendEntriesArgs, ApplyMsg, Command, Persister, Raft, RaftHandlers, RaftServer, ServerId, Started, Term,
+};
+use labrpc::channel::{self, Receiver};
 use labrpc::sync::{Arc, Mutex};
-use labrpc::{Disk, NoResult, NodeId, Peer, World, channel, thread};
+use labrpc::{Disk, NoResult, NodeId, Peer, Request, World, thread};
 
 use crate::finding::Finding;
 use crate::limits::ANSWER_WITHIN;
+
+/// How often the harness looks whether a function has returned.
+const ASKED_POLL: Duration = Duration::from_millis(1);
 
 /// The node on which a server runs.
 pub fn node_of(server: ServerId) -> NodeId {
@@ -30,30 +40,88 @@ impl Server {
         Server { id, raft: Arc::default() }
     }
 
-    /// Starts the server, one of `servers`, from what is on its disk.
+    /// Starts the server, one of `servers`, from what is on its disk. `serve` is then called on its node,
+    /// to start what takes the messages that the server applies. Tells whether the server speaks in the
+    /// kit's messages.
     ///
     /// # Errors
     ///
     /// When `make` does not return.
-    pub(crate) fn start(&self, world: &World, servers: usize) -> Result<(), Finding> {
+    pub(crate) fn start(
+        &self,
+        world: &World,
+        servers: usize,
+        serve: impl FnOnce(&Arc<Raft>, Receiver<ApplyMsg>) + 'static,
+    ) -> Result<bool, Finding> {
         let (id, node) = (self.id, node_of(self.id));
         let peers = (0..servers).map(|peer| Peer::simulated(node_of(peer))).collect();
         let slot = self.raft.clone();
+        let is_readable = Rc::new(Cell::new(true));
+        let readable = is_readable.clone();
         let started = world.start(node, ANSWER_WITHIN, move || {
             let (apply, applied) = channel::bounded(0);
-            let service = thread::Builder::new().name("service");
-            service.spawn(move || applied.iter().for_each(drop)).expect("a thread can be started");
             let raft = Raft::make(peers, id, Persister::new(Disk::simulated(node)), apply);
+            serve(&raft, applied);
             let services = raft.services();
+            readable.set(services.offers(AppendEntriesArgs::KIND));
             *slot.lock() = Some(raft);
             services
         });
         match started {
-            Ok(()) => Ok(()),
             // A server that crashes while it starts is down, which is no mistake of its own.
-            Err(NoResult::Down) if !world.is_up(node) => Ok(()),
-            Err(_) => Err(self.never_returned(world, "make")),
+            Err(NoResult::TimedOut) => Err(self.never_returned(world, "make")),
+            Err(NoResult::Down) if world.is_up(node) => Err(self.never_returned(world, "make")),
+            _ => Ok(is_readable.get()),
         }
+    }
+
+    /// Takes a server that has crashed out of its slot.
+    pub(crate) fn forget(&self) {
+        *self.raft.lock() = None;
+    }
+
+    /// Has the server start agreement on `command`; `None` when it is down or not the leader.
+    ///
+    /// # Errors
+    ///
+    /// When `start` does not return.
+    pub(crate) fn start_command(&self, world: &World, command: Command) -> Result<Option<Started>, Finding> {
+        self.ask(world, "start", move |raft| raft.start(command).ok()).map(Option::flatten)
+    }
+
+    /// Has the server start agreement on all of `commands` at the same time; in their order, what it
+    /// returned for each.
+    ///
+    /// # Errors
+    ///
+    /// When a `start` does not return.
+    pub(crate) fn start_together(
+        &self,
+        world: &World,
+        commands: &[Command],
+    ) -> Result<Vec<Option<Started>>, Finding> {
+        let node = node_of(self.id);
+        let results = Rc::new(RefCell::new(vec![None; commands.len()]));
+        let running = Rc::new(Cell::new(commands.len()));
+        for (place, command) in commands.iter().enumerate() {
+            let (slot, command) = (self.raft.clone(), command.clone());
+            let (results, running) = (results.clone(), running.clone());
+            world.spawn_on(node, "test", move || {
+                let raft = slot.lock().clone();
+                let started = raft.and_then(|raft| raft.start(command).ok());
+                results.borrow_mut()[place] = started;
+                running.set(running.get() - 1);
+            });
+        }
+        let deadline = world.now() + ANSWER_WITHIN;
+        while running.get() > 0 && world.is_up(node) {
+            if world.now() > deadline {
+                return Err(self.never_returned(world, "start"));
+            }
+            thread::sleep(ASKED_POLL);
+        }
+        let results = results.borrow().clone();
+        Ok(results)
     }
 
     /// What the server says of itself; `None` when it is down.
@@ -62,16 +130,25 @@ impl Server {
     ///
     /// When `get_state` does not return.
     pub(crate) fn get_state(&self, world: &World) -> Result<Option<(Term, bool)>, Finding> {
+        self.ask(world, "get_state", |raft| raft.get_state())
+    }
+
+    fn ask<T: 'static>(
+        &self,
+        world: &World,
+        function: &str,
+        f: impl FnOnce(&Raft) -> T + 'static,
+    ) -> Result<Option<T>, Finding> {
         let slot = self.raft.clone();
         let node = node_of(self.id);
         let answer = world.on(node, ANSWER_WITHIN, move || {
             let raft = slot.lock().clone();
-            raft.map(|raft| raft.get_state())
+            raft.map(|raft| f(&raft))
         });
         match answer {
-            Ok(state) => Ok(state),
+            Ok(answer) => Ok(answer),
             Err(NoResult::Down) if !world.is_up(node) => Ok(None),
-            Err(_) => Err(self.never_returned(world, "get_state")),
+            Err(_) => Err(self.never_returned(world, function)),
         }
     }
 

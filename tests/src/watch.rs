@@ -2,16 +2,16 @@
 //!
 //! Kit-owned.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use labraft::{
-    AppendEntriesArgs, AppendEntriesReply, InstallSnapshotArgs, InstallSnapshotReply, RequestVoteArgs,
-    RequestVoteReply, Term,
+    AppendEntriesArgs, AppendEntriesReply, ApplyMsg, Bytes, Command, Index, InstallSnapshotArgs,
+    InstallSnapshotReply, PersistentState, RequestVoteArgs, RequestVoteReply, Started, Term,
 };
 use labrpc::{Address, Body, Event, Leg, Message, NodeId, Observer, What, World};
 
-use crate::checks::{Checks, Life, Reply, Request, Seen};
+use crate::checks::{Checks, Life, Reply, Request, Scope, Seen};
 use crate::elections::Elections;
 use crate::finding::{Finding, Findings, end_run};
 use crate::server::server_of;
@@ -19,8 +19,11 @@ use crate::server::server_of;
 /// The observer of a run.
 pub(crate) struct Watch {
     world: World,
+    servers: usize,
+    scope: Scope,
     findings: Findings,
     inner: RefCell<Inner>,
+    is_readable: Cell<bool>,
 }
 
 struct Inner {
@@ -31,10 +34,31 @@ struct Inner {
 }
 
 impl Watch {
-    pub(crate) fn new(world: World, servers: usize, findings: Findings) -> Watch {
-        let inner =
-            Inner { checks: Checks::new(servers), elections: Elections::default(), requests: Vec::new() };
-        Watch { world, findings, inner: RefCell::new(inner) }
+    /// A watch over a cluster of `servers` servers, of a stage that may judge `scope`.
+    pub(crate) fn new(world: World, servers: usize, scope: Scope, findings: Findings) -> Watch {
+        let inner = Inner {
+            checks: Checks::new(servers, scope, true),
+            elections: Elections::default(),
+            requests: Vec::new(),
+        };
+        Watch { world, servers, scope, findings, inner: RefCell::new(inner), is_readable: Cell::new(true) }
+    }
+
+    /// The servers have messages of their own. To be called before any is sent.
+    pub(crate) fn cannot_read_messages(&self) {
+        if self.is_readable.replace(false) {
+            self.inner.borrow_mut().checks = Checks::new(self.servers, self.scope, false);
+        }
+    }
+
+    /// True when the servers speak in the kit's messages.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.is_readable.get()
+    }
+
+    /// What may be judged.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Ends the run with a finding.
@@ -45,6 +69,21 @@ impl Watch {
     /// `get_state` has returned.
     pub(crate) fn state(&self, of: Life, term: Term, is_leader: bool) {
         self.judge(&Seen::State { of, term, is_leader });
+    }
+
+    /// `start` has returned.
+    pub(crate) fn started(&self, of: Life, started: Started, command: &Command) {
+        self.judge(&Seen::Started { of, started, command });
+    }
+
+    /// A service has received a message.
+    pub(crate) fn applied(&self, by: Life, message: &ApplyMsg) {
+        self.judge(&Seen::Applied { by, message });
+    }
+
+    /// A service is about to pass a snapshot to its server.
+    pub(crate) fn snapshotted(&self, index: Index, snapshot: &Bytes) {
+        self.judge(&Seen::Snapshotted { index, snapshot });
     }
 
     /// Looks at the elections so far.
@@ -128,6 +167,22 @@ impl Observer for Watch {
                     self.delivered(message, to);
                 }
             }
+            What::Saved { node, incarnation, body, blob, .. } => {
+                let by = life(Address { node: *node, incarnation: *incarnation });
+                if let (Some(by), Some(state)) = (by, state_of(*body)) {
+                    self.judge(&Seen::Saved { by, state, snapshot: *blob });
+                }
+            }
+            What::NodeStarted { node, incarnation } => {
+                if let Some(life) = life(Address { node: *node, incarnation: *incarnation }) {
+                    self.judge(&Seen::Booted { life });
+                }
+            }
+            What::NodeCrashed { node, incarnation } => {
+                if let Some(life) = life(Address { node: *node, incarnation: *incarnation }) {
+                    self.judge(&Seen::Crashed { life });
+                }
+            }
             _ => {}
         }
     }
@@ -137,6 +192,10 @@ impl Observer for Watch {
 fn life(address: Address) -> Option<Life> {
     let is_server = address.node != NodeId::TESTER;
     is_server.then(|| Life { server: server_of(address.node), incarnation: address.incarnation })
+}
+
+fn state_of(body: &dyn Body) -> Option<&PersistentState> {
+    body.as_any().downcast_ref()
 }
 
 fn request_of(body: &dyn Body) -> Option<Request> {

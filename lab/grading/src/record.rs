@@ -44,6 +44,8 @@ pub struct Order {
     pub seeds: SeedRange,
     /// Whether to send the trace of each run.
     pub trace: bool,
+    /// The numbers of the faults of a storm to keep; all of them when `None`.
+    pub keep: Option<Vec<usize>>,
     /// What a report's replay command ends in, such as ` --solution`.
     pub replay_suffix: String,
 }
@@ -62,6 +64,8 @@ pub enum Class {
     Stuck,
     /// The run came to a function that is still to be written.
     NotStarted,
+    /// The test speaks in messages that this implementation does not have.
+    NotJudged,
     /// The kit itself is at fault.
     KitFault,
 }
@@ -74,6 +78,7 @@ impl Display for Class {
             Class::Performance => "performance",
             Class::Stuck => "stuck",
             Class::NotStarted => "not started",
+            Class::NotJudged => "not judged",
             Class::KitFault => "kit fault",
         })
     }

@@ -59,6 +59,11 @@ impl Kernel {
         self.crash_points.borrow_mut().push(CrashPoint { node, moment, to_pass: nth - 1, in_flight });
     }
 
+    /// Forgets the crashes of `node` that have not come.
+    pub(crate) fn forget_crashes(&self, node: NodeId) {
+        self.crash_points.borrow_mut().retain(|point| point.node != node);
+    }
+
     /// The running thread has come to `moment`. Does not return when its node was to crash there.
     pub(crate) fn reach(&self, moment: &Moment) {
         if self.crash_points.borrow().is_empty() || self.killed.get() {

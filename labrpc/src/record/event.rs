@@ -7,6 +7,7 @@ use std::fmt::{self, Debug, Display};
 use std::time::Duration;
 
 use super::Recorder;
+use crate::disk::Bytes;
 use crate::kernel::NodeId;
 
 /// A value that travels or is saved, still typed: a test can look into it without decoding.
@@ -73,6 +74,8 @@ pub enum What<'a> {
         bytes: usize,
         /// What was saved, as the caller gave it.
         body: &'a dyn Body,
+        /// The new blob, where the write had one.
+        blob: Option<&'a Bytes>,
     },
     /// A node came up.
     NodeStarted {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labraft::{ServerId, Term};
 
-use super::{Check, Life, Request, Seen, majority};
+use super::facts::Facts;
+use super::{Check, Life, Request, Scope, Seen, majority, names};
 use crate::finding::Finding;
 
 /// Who led which term: the sender of its AppendEntries or InstallSnapshot, and whoever said so through
@@ -17,10 +18,11 @@ pub(super) struct OneLeader {
 }
 
 impl Check for OneLeader {
-    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
+    fn see(&mut self, seen: &Seen<'_>, _facts: &Facts) -> Result<(), Finding> {
         let (server, term) = match *seen {
             Seen::RequestLeft { from, request } if request.is_leaders() => (from.server, request.term()),
             Seen::State { of, term, is_leader: true } => (of.server, term),
+            Seen::Started { of, started, .. } => (of.server, started.term),
             _ => return Ok(()),
         };
         let first = *self.leaders.entry(term).or_insert(server);
@@ -36,24 +38,32 @@ impl Check for OneLeader {
 }
 
 /// A leader has the votes of a majority of *all* servers, asked for in that term: those that were
-/// delivered to its present life, and its own.
+/// delivered to its present life, and its own, once that is saved. It has also saved the term that it
+/// leads: a leader that forgot it in a crash could win the same term again, with other entries.
 pub(super) struct JustifiedWin {
     servers: usize,
     votes: BTreeMap<(Life, Term), BTreeSet<ServerId>>,
     judged: BTreeSet<(Life, Term)>,
+    /// The terms that each server has saved, and whether with a vote for itself.
+    saved: BTreeMap<(ServerId, Term), bool>,
 }
 
 impl JustifiedWin {
     pub(super) fn new(servers: usize) -> JustifiedWin {
-        JustifiedWin { servers, votes: BTreeMap::new(), judged: BTreeSet::new() }
+        JustifiedWin { servers, votes: BTreeMap::new(), judged: BTreeSet::new(), saved: BTreeMap::new() }
     }
 }
 
 impl Check for JustifiedWin {
-    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
+    fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding> {
         match *seen {
             Seen::ReplyDelivered { from, to, request: Request::Vote(args), reply } if reply.grants_vote() => {
                 self.votes.entry((to, args.term)).or_default().insert(from.server);
+                Ok(())
+            }
+            Seen::Saved { by, state, .. } => {
+                let votes_for_itself = state.voted_for == Some(by.server);
+                *self.saved.entry((by.server, state.current_term)).or_default() |= votes_for_itself;
                 Ok(())
             }
             Seen::RequestLeft { from, request } if request.is_leaders() => {
@@ -62,15 +72,25 @@ impl Check for JustifiedWin {
                     return Ok(());
                 }
                 let mut voters = self.votes.get(&(from, term)).cloned().unwrap_or_default();
-                voters.insert(from.server);
+                let saved = self.saved.get(&(from.server, term)).copied();
+                if facts.scope < Scope::Disk || saved == Some(true) {
+                    voters.insert(from.server);
+                }
+                if saved.is_none() && facts.scope >= Scope::Disk {
+                    return Err(Finding::safety(
+                        "a leader has saved the term it leads before it speaks (Raft Figure 2, persistent state)",
+                        format!("S{} has saved term {term}", from.server),
+                        format!("S{} leads term {term}, which was never on its disk", from.server),
+                    ));
+                }
                 if voters.len() >= majority(self.servers) {
                     return Ok(());
                 }
-                let names: Vec<String> = voters.iter().map(|voter| format!("S{voter}")).collect();
+                let voters: Vec<ServerId> = voters.into_iter().collect();
                 Err(Finding::safety(
                     "a leader has the votes of a majority of all servers in its term (Raft 5.2)",
                     format!("at least {} of {} votes in term {term}", majority(self.servers), self.servers),
-                    format!("S{} leads term {term} with the votes of {} only", from.server, names.join(", ")),
+                    format!("S{} leads term {term} with the votes of {} only", from.server, names(&voters)),
                 ))
             }
             _ => Ok(()),

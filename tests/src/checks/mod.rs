@@ -6,16 +6,51 @@
 //! *leaves* when the call is made or the handler returns; it is *delivered* when the handler begins or
 //! the call returns.
 
+mod commits;
+mod completeness;
+mod facts;
 mod leaders;
+mod ledger;
+mod log_book;
+mod promises;
+mod restriction;
+mod snapshots;
+mod stream;
 mod terms;
 mod votes;
 
 use labraft::{
-    AppendEntriesArgs, AppendEntriesReply, InstallSnapshotArgs, InstallSnapshotReply, RequestVoteArgs,
-    RequestVoteReply, ServerId, Term,
+    AppendEntriesArgs, AppendEntriesReply, ApplyMsg, Bytes, Command, Index, InstallSnapshotArgs,
+    InstallSnapshotReply, PersistentState, RequestVoteArgs, RequestVoteReply, ServerId, Started, Term,
 };
 
+use self::facts::Facts;
 use crate::finding::Finding;
+
+/// What a stage may judge: what its chapter asks for, and all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// 2A: votes, terms and leaders.
+    Elections,
+    /// 2B: also logs and commits, as the wire shows them. No server crashes.
+    Logs,
+    /// 2C: also disks.
+    Disk,
+    /// 2D and all later stages: also snapshots.
+    Snapshots,
+}
+
+impl Scope {
+    /// What the tests of a stage may judge.
+    pub(crate) fn of_stage(stage: &str) -> Scope {
+        match stage {
+            "2a" => Scope::Elections,
+            "2b" => Scope::Logs,
+            "2c" => Scope::Disk,
+            _ => Scope::Snapshots,
+        }
+    }
+}
 
 /// One life of a server: it ends with a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,33 +153,95 @@ pub(crate) enum Seen<'a> {
         term: Term,
         is_leader: bool,
     },
+    /// `start` has returned.
+    Started {
+        of: Life,
+        started: Started,
+        command: &'a Command,
+    },
+    /// A server begins a life, with what is on its disk.
+    Booted {
+        life: Life,
+    },
+    /// A life has ended.
+    Crashed {
+        life: Life,
+    },
+    /// A save is on disk; with the new snapshot, if it had one.
+    Saved {
+        by: Life,
+        state: &'a PersistentState,
+        snapshot: Option<&'a Bytes>,
+    },
+    /// A service has received this.
+    Applied {
+        by: Life,
+        message: &'a ApplyMsg,
+    },
+    /// A service passes this to `snapshot`.
+    Snapshotted {
+        index: Index,
+        snapshot: &'a Bytes,
+    },
 }
 
 trait Check {
-    /// Judges one event.
-    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding>;
+    /// Judges one event by the facts as they were before it.
+    fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding>;
+
+    /// Looks at the facts after an event.
+    fn after(&mut self, _facts: &Facts) -> Result<(), Finding> {
+        Ok(())
+    }
 }
 
-/// All checks of a run.
-pub(crate) struct Checks(Vec<Box<dyn Check>>);
+/// All checks of a run, and what they know in common.
+pub(crate) struct Checks {
+    facts: Facts,
+    checks: Vec<Box<dyn Check>>,
+}
 
 impl Checks {
-    /// The checks for a cluster of `servers` servers.
-    pub(crate) fn new(servers: usize) -> Checks {
-        Checks(vec![
-            Box::new(votes::OneVote::default()),
+    /// The checks for a cluster of `servers` servers. `is_readable` tells whether the servers speak in the
+    /// kit's messages: where they do not, only what their services see can be judged.
+    pub(crate) fn new(servers: usize, scope: Scope, is_readable: bool) -> Checks {
+        let mut checks: Vec<Box<dyn Check>> = vec![
             Box::new(leaders::OneLeader::default()),
-            Box::new(leaders::JustifiedWin::new(servers)),
             Box::new(terms::TermsNeverFall::default()),
-        ])
+            Box::new(stream::ApplyStream::default()),
+        ];
+        if is_readable {
+            checks.push(Box::new(votes::OneVote::default()));
+            checks.push(Box::new(leaders::JustifiedWin::new(servers)));
+        }
+        if is_readable && scope >= Scope::Logs {
+            checks.push(Box::new(restriction::VoteRestriction::default()));
+            checks.push(Box::new(completeness::LeaderCompleteness::default()));
+            checks.push(Box::new(promises::TrueMatch::default()));
+        }
+        if is_readable && scope >= Scope::Disk {
+            checks.push(Box::new(promises::PromisesSaved::default()));
+        }
+        if is_readable && scope >= Scope::Snapshots {
+            checks.push(Box::new(snapshots::WholeStates::default()));
+        }
+        Checks { facts: Facts::new(servers, scope, is_readable), checks }
     }
 
     pub(crate) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
-        self.0.iter_mut().try_for_each(|check| check.see(seen))
+        self.checks.iter_mut().try_for_each(|check| check.see(seen, &self.facts))?;
+        self.facts.see(seen)?;
+        self.checks.iter_mut().try_for_each(|check| check.after(&self.facts))
     }
 }
 
 /// How many servers are more than half of `servers`.
 pub(crate) fn majority(servers: usize) -> usize {
     servers / 2 + 1
+}
+
+/// `S0, S2`, or `nobody`.
+pub(crate) fn names(servers: &[ServerId]) -> String {
+    let names: Vec<String> = servers.iter().map(|server| format!("S{server}")).collect();
+    if names.is_empty() { "nobody".into() } else { names.join(", ") }
 }

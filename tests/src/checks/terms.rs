@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use labraft::{ServerId, Term};
 
-use super::{Check, Life, Request, Seen};
+use super::facts::Facts;
+use super::{Check, Life, Reply, Request, Seen};
 use crate::finding::Finding;
 
 /// The highest term that each server has let others know of.
 #[derive(Default)]
 pub(super) struct TermsNeverFall {
-    /// By promises that bind the server beyond a crash: votes, and messages of a leader.
+    /// By promises that bind the server beyond a crash: votes, entries stored, and messages of a leader.
     promised: BTreeMap<ServerId, Term>,
     /// By words that bind it only for the present life: standing, and `get_state`.
     spoken: BTreeMap<Life, Term>,
@@ -42,7 +43,7 @@ impl TermsNeverFall {
 }
 
 impl Check for TermsNeverFall {
-    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
+    fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding> {
         match *seen {
             Seen::RequestLeft { from, request: Request::Vote(args) } => self.speak(from, args.term),
             Seen::RequestLeft { from, request } => self.promise(from.server, request.term()),
@@ -65,7 +66,13 @@ impl Check for TermsNeverFall {
                         format!("S{} agreed to a request of term {}", from.server, request.term()),
                     ));
                 }
-                if reply.grants_vote() {
+                let binds = match (request, reply) {
+                    (Request::Append(args), Reply::Append(reply)) => {
+                        reply.success && facts.binds(from.server, args)
+                    }
+                    _ => reply.grants_vote(),
+                };
+                if binds {
                     self.promise(from.server, request.term());
                 }
             }
@@ -76,7 +83,8 @@ impl Check for TermsNeverFall {
                 }
                 self.speak(of, term);
             }
-            Seen::ReplyDelivered { .. } => {}
+            Seen::Started { of, started, .. } => self.speak(of, started.term),
+            _ => {}
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labraft::{ServerId, Term};
 
+use super::facts::Facts;
 use super::{Check, Life, Request, Seen};
 use crate::finding::Finding;
 
@@ -39,7 +40,7 @@ impl OneVote {
 }
 
 impl Check for OneVote {
-    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
+    fn see(&mut self, seen: &Seen<'_>, _facts: &Facts) -> Result<(), Finding> {
         match *seen {
             Seen::RequestLeft { from, request } if request.is_leaders() => {
                 self.led.insert((from.server, request.term()));

@@ -1,0 +1,552 @@
+//! The single rules of stage 2B, one checkpoint each, in the order in which a student meets them.
+//!
+//! Kit-owned. S0 is the student's server, all others are played by the harness: see `src/script.rs`. In
+//! the comments a log is written as the terms of its entries, so [1, 1, 2] has entry 3 of term 2.
+
+use std::time::Duration;
+
+use labraft::{AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
+use tests::{
+    Arrived, Finding, FollowerLog, Request, SILENCE_MAX, Script, append, command, entries, graded_script,
+    heartbeat, vote_request,
+};
+
+const CONSISTENCY: &str =
+    "a server accepts entries only after one that it has (Raft 5.3, AppendEntries consistency check)";
+const UP_TO_DATE: &str =
+    "a server votes only for a candidate whose log is at least as up to date as its own (Raft 5.4.1)";
+const COMMITTED: &str = "an entry is committed when a majority of all servers has stored it (Raft 5.3)";
+const FIGURE_8: &str =
+    "an entry of an earlier term is not committed by counting copies (Raft 5.4.2, Figure 8)";
+const BACKS_UP: &str = "a leader goes back until the two logs meet (Raft 5.3)";
+
+/// `start` takes a command on a leader, and on nobody else.
+#[test]
+fn start_appends() {
+    graded_script("2b::start_appends", 3, |script| {
+        if let Some(started) = script.start(&command("early")) {
+            script.fail(Finding::safety(
+                "only a leader takes commands (Raft 5.3)",
+                "S0, which has not been elected, refuses",
+                format!("S0's `start` returned index {} in term {}", started.index, started.term),
+            ));
+        }
+        let term = script.elect();
+        for index in 1..=3 {
+            let started = script.start_as_leader(&command(&format!("c{index}")));
+            if (started.index, started.term) != (index, term) {
+                script.fail(Finding::safety(
+                    "`start` returns where the command stands in the log (Raft 5.3)",
+                    format!("index {index} in term {term}"),
+                    format!("index {} in term {}", started.index, started.term),
+                ));
+            }
+        }
+    });
+}
+
+/// The leader sends each entry, right after the one before it, and applies it when it is committed.
+#[test]
+fn sends_entries() {
+    graded_script("2b::sends_entries", 3, |script| {
+        script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+        let term = script.elect();
+        for index in 1..=3 {
+            let text = format!("c{index}");
+            script.start_as_leader(&command(&text));
+            let applied = script.wait_applied(index);
+            let expected = ApplyMsg::Command { index, command: command(&text) };
+            if applied[index - 1] != expected {
+                script.fail(Finding::safety(
+                    "a service receives every committed command once, in the order of the log (Raft 5.3)",
+                    format!("{expected:?}"),
+                    format!("{:?}", applied[index - 1]),
+                ));
+            }
+        }
+        for arrived in script.arrived() {
+            let Request::Append(args) = &arrived.request else { continue };
+            let is_sound = args.term == term
+                && args.leader_id == 0
+                && (args.prev_log_index > 0 || args.prev_log_term == 0);
+            if !is_sound {
+                script.fail(Finding::safety(
+                    "AppendEntries carries term, leader and what stands before its entries (Raft Figure 2)",
+                    format!("term {term}, leader 0, and (0, 0) before the first entry"),
+                    format!("{args:?}"),
+                ));
+            }
+        }
+    });
+}
+
+/// Accepts or refuses entries, row by row, as the log that it has by then matches or not.
+#[test]
+fn append_table() {
+    graded_script("2b::append_table", 3, |script| {
+        let rows: [(&str, (usize, Term), &[Term], bool); 8] = [
+            ("the first entries follow nothing", (0, 0), &[1, 1], true),
+            ("the next ones follow the last", (2, 1), &[1], true),
+            ("what is there already does no harm", (0, 0), &[1, 1, 1], true),
+            ("there is nothing at index 5 to follow", (5, 1), &[1], false),
+            ("a heartbeat after a gap does not match either", (5, 1), &[], false),
+            ("entry 3 is not of term 2", (3, 2), &[3], false),
+            ("a heartbeat after an entry of another term does not match either", (3, 2), &[], false),
+            ("entry 3 is of term 1", (3, 1), &[3], true),
+        ];
+        for (why, previous, terms, accepted) in rows {
+            let reply = script.append_entries(1, append(5, 1, previous, terms, 0));
+            if reply.success != accepted {
+                let seen = if accepted { "refused" } else { "accepted" };
+                script.fail(Finding::safety(
+                    CONSISTENCY,
+                    why,
+                    format!(
+                        "S0 {seen} entries of terms {terms:?} after entry {} of term {}",
+                        previous.0, previous.1
+                    ),
+                ));
+            }
+        }
+    });
+}
+
+/// An AppendEntries that arrives after a newer, longer one takes nothing away.
+#[test]
+fn old_append_after_newer() {
+    graded_script("2b::old_append_after_newer", 3, |script| {
+        script.append_entries(1, append(5, 1, (0, 0), &[5, 5, 5, 5], 0));
+        script.append_entries(1, append(5, 1, (0, 0), &[5, 5], 0));
+        script.append_entries(1, append(5, 1, (1, 5), &[], 0));
+        check_last(script, (4, 5), "an old message has taken entries 3 and 4 away");
+    });
+}
+
+/// An entry that conflicts goes with all that follow it.
+#[test]
+fn conflict_cuts_tail() {
+    graded_script("2b::conflict_cuts_tail", 3, |script| {
+        script.append_entries(1, append(1, 1, (0, 0), &[1, 1, 1, 1], 0));
+        let reply = script.append_entries(2, append(2, 2, (1, 1), &[2], 0));
+        if !reply.success {
+            script.fail(Finding::safety(
+                "an entry that conflicts with the leader's is replaced (Raft 5.3)",
+                "S0 replaces entry 2 of term 1 by that of term 2",
+                "S0 refused",
+            ));
+        }
+        check_last(script, (2, 2), "entries after the one that was replaced have stayed");
+    });
+}
+
+/// Votes for logs that are at least as up to date as the server's own [1, 1, 2], and for no others: first
+/// the term of the last entry counts, then the length.
+#[test]
+fn vote_restriction() {
+    graded_script("2b::vote_restriction", 3, |script| {
+        let rows = [
+            (1, 2, false, "a candidate whose last entry is of an earlier term"),
+            (9, 1, false, "a longer log whose last entry is of an earlier term"),
+            (2, 2, false, "a shorter log with a last entry of the same term"),
+            (0, 0, false, "an empty log"),
+            (3, 2, true, "an equal log"),
+            (4, 2, true, "a longer log with a last entry of the same term"),
+            (1, 3, true, "a shorter log whose last entry is of a later term"),
+        ];
+        script.append_entries(1, append(2, 1, (0, 0), &[1, 1, 2], 0));
+        let mut term = 10;
+        for (last_log_index, last_log_term, granted, what) in rows {
+            term += 10;
+            let args = RequestVoteArgs { last_log_index, last_log_term, ..vote_request(term, 2) };
+            let reply = script.request_vote(2, args);
+            if reply.vote_granted != granted {
+                let (class, seen) =
+                    if granted { ("grants its vote to", "refused") } else { ("refuses", "voted for") };
+                script.fail(Finding::safety(
+                    UP_TO_DATE,
+                    format!("S0 {class} {what}"),
+                    format!("S0 {seen} {what}: last entry {last_log_index} of term {last_log_term}"),
+                ));
+            }
+        }
+    });
+}
+
+/// Of five servers three commit an entry, and two do not.
+#[test]
+fn commits_by_majority() {
+    graded_script("2b::commits_by_majority", 5, |script| {
+        script.elect();
+        [2, 3, 4].iter().for_each(|&peer| script.silence(peer));
+        script.start_as_leader(&command("a"));
+        script.sleep(Duration::from_secs(1));
+        check_applied_up_to(script, 0, COMMITTED, "only S0 and S1, of five, have stored entry 1");
+        script.release();
+        [3, 4].iter().for_each(|&peer| script.silence(peer));
+        script.wait_applied(1);
+    });
+}
+
+/// A follower applies what its leader has committed, and not more than it knows to be the leader's: what
+/// is left over from another leader stays where it is.
+#[test]
+fn commits_with_leader() {
+    graded_script("2b::commits_with_leader", 3, |script| {
+        script.append_entries(1, append(1, 1, (0, 0), &[1, 1, 1], 1));
+        script.wait_applied(1);
+        // The leader of term 2 has other entries 3 and 4, and both committed, but does not send them yet.
+        script.append_entries(2, append(2, 2, (2, 1), &[], 4));
+        script.wait_applied(2);
+        script.sleep(Duration::from_millis(300));
+        check_applied_up_to(
+            script,
+            2,
+            "a follower commits no further than the last entry it knows to be its leader's (Raft Figure 2, AppendEntries 5)",
+            "entry 3 of term 1 may not be the leader's",
+        );
+        script.append_entries(2, append(2, 2, (2, 1), &[2, 2], 4));
+        let applied = script.wait_applied(4);
+        let expected = entries(3, &[2, 2]);
+        for (message, entry) in applied[2..].iter().zip(&expected) {
+            if !matches!(message, ApplyMsg::Command { command, .. } if *command == entry.command) {
+                script.fail(Finding::safety(
+                    "all servers apply the same command at the same index (Raft 5.4.3, State Machine Safety)",
+                    format!("{entry:?}"),
+                    format!("{message:?}"),
+                ));
+            }
+        }
+    });
+}
+
+/// A heartbeat brings the commit index to followers, without a further command.
+#[test]
+fn commit_travels() {
+    graded_script("2b::commit_travels", 3, |script| {
+        script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+        script.elect();
+        script.start_as_leader(&command("a"));
+        script.wait_applied(1);
+        script.forget();
+        let tells =
+            |arrived: &Arrived| matches!(&arrived.request, Request::Append(args) if args.leader_commit == 1);
+        if script.next_request(Duration::from_secs(1), tells).is_none() {
+            script.fail(Finding::liveness(
+                "followers learn from the next message what is committed (Raft 5.3)",
+                "AppendEntries with leader_commit 1 within a second",
+                "S0 has committed entry 1, and no message tells so",
+            ));
+        }
+    });
+}
+
+/// What was lost on the way is sent again, without a further command.
+#[test]
+fn resends() {
+    graded_script("2b::resends", 3, |script| {
+        script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+        script.elect();
+        script.lose_requests();
+        script.start_as_leader(&command("a"));
+        script.sleep(Duration::from_millis(20));
+        script.end_rules();
+        script.wait_applied(1);
+    });
+}
+
+/// A leader finds where a follower's log parts from its own, with hints and without, and repairs it.
+#[test]
+fn backs_up() {
+    graded_script("2b::backs_up", 3, |script| {
+        // The catalogue of conflicts: Figure 7 of the paper, and a term that only the follower has.
+        let leaders: &[Term] = &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
+        let followers: [&[Term]; 7] = [
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6],
+            &[1, 1, 1, 4],
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7],
+            &[1, 1, 1, 4, 4, 4, 4],
+            &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],
+            &[],
+        ];
+        let which = script.random().below(7) as usize;
+        let hints = script.random().chance(0.5);
+        script.append_entries(1, append(6, 1, (0, 0), leaders, 0));
+        // S0's own term is to come after the one that S1 has and nobody else.
+        script.append_entries(1, append(8, 1, (10, 6), &[], 0));
+        let logs = script.answer_appends_truthfully(&[
+            FollowerLog::new(followers[which], hints),
+            FollowerLog::new(leaders, hints),
+        ]);
+        let term = script.elect();
+        script.start_as_leader(&command("a"));
+        let wanted: Vec<Term> = leaders.iter().copied().chain([term]).collect();
+        let deadline = script.now() + Duration::from_secs(5);
+        loop {
+            let log = logs.lock()[0].terms.clone();
+            if log == wanted {
+                return;
+            }
+            if script.now() > deadline {
+                script.fail(Finding::liveness(
+                    BACKS_UP,
+                    format!("S1's log becomes {wanted:?}"),
+                    format!(
+                        "S1 began with {:?}, with hints: {hints}, and after 5 s has {log:?}",
+                        followers[which]
+                    ),
+                ));
+            }
+            script.sleep(Duration::from_millis(10));
+        }
+    });
+}
+
+/// Many refusals that arrive late and at once do not send a leader back past the beginning.
+#[test]
+fn late_refusals() {
+    graded_script("2b::late_refusals", 3, |script| {
+        script.append_entries(1, append(1, 1, (0, 0), &[1], 0));
+        // S1's log is empty, so it refuses every heartbeat; S0 hears of that only later.
+        let logs = script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::new(&[1], false)]);
+        script.hold_replies(1);
+        let term = script.elect();
+        script.sleep(Duration::from_secs(1));
+        script.release();
+        script.sleep(Duration::from_millis(50));
+        script.start_as_leader(&command("a"));
+        script.wait_applied(2);
+        script.sleep(Duration::from_secs(1));
+        let log = logs.lock()[0].terms.clone();
+        if log != [1, term] {
+            script.fail(Finding::liveness(
+                BACKS_UP,
+                format!("S1's log becomes [1, {term}]"),
+                format!("S1's log is {log:?}"),
+            ));
+        }
+    });
+}
+
+/// Figure 8 on one server: S0 leads with an entry of an earlier term. A majority stores that, and still it
+/// is not committed; one of S0's own term commits both.
+#[test]
+fn figure_8_rule() {
+    graded_script("2b::figure_8_rule", 5, |script| {
+        // (a) S0 has [1, 2]: entry 2 came from the leader of term 2, who is gone.
+        script.append_entries(4, append(2, 4, (0, 0), &[1, 2], 1));
+        script.wait_applied(1);
+        // (b) Others have led since, up to term 3. (c) S0 wins a later term and copies entry 2 around.
+        script.append_entries(3, heartbeat(3, 3));
+        let short = FollowerLog::new(&[1], true);
+        let logs = script.answer_appends_truthfully(&[short.clone(), short.clone(), short.clone(), short]);
+        let term = script.elect();
+        script.sleep(Duration::from_secs(2));
+        let stored = logs.lock().iter().filter(|log| log.terms.get(1) == Some(&2)).count();
+        let claim = commit_claimed(script, 2);
+        let applied = script.applied().len() > 1;
+        if claim.is_some() || applied {
+            script.fail(Finding::safety(
+                FIGURE_8,
+                format!("S0, leading term {term}, does not commit entry 2 of term 2, whoever has stored it: a server with an entry of term 3 could still win and overwrite it"),
+                format!("S0, leading term {term}, committed entry 2 of term 2, which {stored} of S1, S2, S3, S4 had stored"),
+            ));
+        }
+        // (e) An entry of S0's own term commits everything before it.
+        script.start_as_leader(&command("own"));
+        script.wait_applied(3);
+    });
+}
+
+/// An answer counts for what was sent, not for what the leader's log has become since.
+#[test]
+fn ack_for_what_was_sent() {
+    graded_script("2b::ack_for_what_was_sent", 3, |script| {
+        script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+        script.elect();
+        script.silence(2);
+        script.hold_replies(1);
+        script.start_as_leader(&command("a"));
+        script.sleep(Duration::from_millis(50));
+        // Nothing that S0 sends from now on arrives anywhere.
+        script.lose_requests();
+        script.start_as_leader(&command("b"));
+        script.start_as_leader(&command("c"));
+        script.sleep(Duration::from_millis(50));
+        script.release_held();
+        script.sleep(Duration::from_millis(200));
+        check_applied_up_to(
+            script,
+            1,
+            "an answer counts for the entries that were sent, not for those added since (Raft 5.3)",
+            "S1 has answered for entry 1 only",
+        );
+    });
+}
+
+/// An answer from a term that S0 led earlier says nothing about the log that it leads with now.
+#[test]
+fn ack_of_earlier_term() {
+    graded_script("2b::ack_of_earlier_term", 5, |script| {
+        let empty = FollowerLog::default();
+        let logs = script.answer_appends_truthfully(&[empty.clone(), empty.clone(), empty.clone(), empty]);
+        let first = script.elect();
+        // S0 has four entries; only S1 gets them, and its answer is held.
+        script.hold_replies(1);
+        [2, 3, 4].iter().for_each(|&peer| script.silence(peer));
+        for index in 1..=4 {
+            script.start_as_leader(&command(&format!("old{index}")));
+        }
+        script.sleep(Duration::from_millis(300));
+        // Another leader replaces them, on S0 and S1, by one entry of its own term.
+        let second = first + 5;
+        script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
+        *logs.lock() = vec![FollowerLog::new(&[second], true); 4];
+        // S0 leads again, with new entries 2 to 4 that only S3 stores; then the old answer arrives.
+        script.end_rules();
+        script.forget();
+        let third = script.elect_after(second);
+        logs.lock().iter_mut().for_each(|log| log.terms = vec![second]);
+        [1, 2, 4].iter().for_each(|&peer| script.lose_requests_to(peer));
+        for index in 2..=4 {
+            script.start_as_leader(&command(&format!("new{index}")));
+        }
+        script.sleep(Duration::from_millis(200));
+        script.release_held();
+        script.sleep(Duration::from_millis(300));
+        let applied = script.applied().len();
+        if applied > 1 {
+            script.fail(Finding::safety(
+                "an answer counts for the leader that asked, in its term (Raft 5.3)",
+                format!("S0, leading term {third}, does not count what S1 stored in term {first}"),
+                format!(
+                    "S0 applied {applied} entries, of which only itself and S3 have those after the first"
+                ),
+            ));
+        }
+    });
+}
+
+/// A leader that is refused because of a later term steps down, and does not go on looking for the place
+/// where the logs meet.
+#[test]
+fn refused_by_later_term() {
+    graded_script("2b::refused_by_later_term", 3, |script| {
+        let term = script.elect();
+        script.start_as_leader(&command("a"));
+        let later = term + 7;
+        script.answer_votes(|_, args| RequestVoteReply { term: args.term, vote_granted: false });
+        script.answer_appends(move |_, _| AppendEntriesReply { term: later, success: false, conflict: None });
+        script.sleep(Duration::from_secs(1));
+        let (now, is_leader) = script.get_state();
+        if now < later || (is_leader && now == term) {
+            script.fail(Finding::liveness(
+                "a leader that learns of a later term steps down at once (Raft 5.1)",
+                format!("S0 in term {later} or later, not leading term {term}"),
+                format!("S0 says that it is in term {now}, leader: {is_leader}, a second after it was refused because of term {later}"),
+            ));
+        }
+    });
+}
+
+/// Candidates whose logs are too short do not keep a server with a better one from standing.
+#[test]
+fn refused_votes_keep_timer() {
+    graded_script("2b::refused_votes_keep_timer", 3, |script| {
+        let (shortest, mut term) = shortest_time_out(script);
+        term += 10;
+        script.append_entries(1, append(term, 1, (0, 0), &[term], 0));
+        // The first request raises the term, and may well reset a timer. The others, of the same term, must
+        // not.
+        let asking = term + 10;
+        script.request_vote(2, vote_request(asking, 2));
+        script.forget();
+        for _ in 0..40 {
+            let reply = script.request_vote(2, vote_request(asking, 2));
+            if reply.vote_granted {
+                script.fail(Finding::safety(
+                    UP_TO_DATE,
+                    "S0, which has an entry, refuses an empty log",
+                    "S0 voted for an empty log",
+                ));
+            }
+            script.sleep(shortest / 4);
+            if script.arrived().iter().any(|arrived| arrived.is_candidacy_after(asking)) {
+                return;
+            }
+        }
+        script.fail(Finding::liveness(
+            "a vote that is refused does not reset the election timer (Raft 5.2, Figure 2)",
+            "S0 stands, as all it hears are candidates whom it refuses",
+            format!("S0, asked again and again in term {asking}, has not stood for {:?}", shortest * 10),
+        ));
+    });
+}
+
+/// A leader whose entries do not match yet is still the leader: its messages hold elections off.
+#[test]
+fn rejected_appends_hold_off() {
+    graded_script("2b::rejected_appends_hold_off", 3, |script| {
+        let (shortest, term) = shortest_time_out(script);
+        let term = term + 10;
+        script.append_entries(1, heartbeat(term, 1));
+        script.forget();
+        for _ in 0..80 {
+            script.sleep(shortest / 4);
+            script.append_entries(1, append(term, 1, (5, 1), &[], 0));
+        }
+        if let Some(stand) = script.arrived().into_iter().find(|arrived| arrived.is_candidacy_after(term)) {
+            script.fail(Finding::liveness(
+                "a message of the current leader resets the election timer, whether its entries match or not (Raft 5.2)",
+                format!("S0 stays in term {term}, as its leader speaks every {:?}", shortest / 4),
+                format!("S0 stood for election in term {}, while its leader was looking for where their logs meet", stand.request.term()),
+            ));
+        }
+    });
+}
+
+/// How long S0 waits at least before it stands, over a dozen tries, and the term it is in then.
+fn shortest_time_out(script: &mut Script) -> (Duration, Term) {
+    let mut term = 1_000;
+    let mut shortest = SILENCE_MAX;
+    for _ in 0..12 {
+        script.append_entries(1, heartbeat(term, 1));
+        let heard = script.now();
+        script.forget();
+        let (stood, args) = script.wait_for_candidate(term);
+        shortest = shortest.min(stood.saturating_sub(heard));
+        term = args.term + 10;
+    }
+    (shortest, term)
+}
+
+/// Has S0 stand, and compares the last entry it claims with (index, term).
+fn check_last(script: &mut Script, expected: (usize, Term), wrong: &str) {
+    script.forget();
+    let (_, args) = script.wait_for_candidate(0);
+    if (args.last_log_index, args.last_log_term) != expected {
+        script.fail(Finding::safety(
+            "a server's log is what its leader made it (Raft 5.3)",
+            format!("S0's last entry is {} of term {}", expected.0, expected.1),
+            format!("S0's last entry is {} of term {}: {wrong}", args.last_log_index, args.last_log_term),
+        ));
+    }
+}
+
+fn check_applied_up_to(script: &Script, most: usize, rule: &str, why: &str) {
+    let applied = script.applied();
+    if applied.len() > most {
+        script.fail(Finding::safety(
+            rule,
+            format!("no more than {most} entries are applied, as {why}"),
+            format!("S0 applied {:?}", applied[most]),
+        ));
+    }
+}
+
+/// A message by which S0 says that `index` is committed.
+fn commit_claimed(script: &mut Script, index: usize) -> Option<Arrived> {
+    let claims =
+        |arrived: &Arrived| matches!(&arrived.request, Request::Append(args) if args.leader_commit >= index);
+    script.arrived().into_iter().find(claims)
+}

@@ -1,0 +1,85 @@
+//! A commit is justified (Raft 5.3, 5.4.2), and what is applied was committed (State Machine Safety).
+//!
+//! Kit-owned. Judged at the first sign of a commit that others can see: a leader's `leader_commit`, or a
+//! command that reaches the service.
+
+use labraft::{AppendEntriesArgs, Command, Index, ServerId, Term};
+
+use super::facts::{Facts, end_of};
+use super::{majority, names};
+use crate::finding::Finding;
+
+impl Facts {
+    /// A leader says how far the log is committed.
+    pub(super) fn judge_leaders_commit(
+        &mut self,
+        leader: ServerId,
+        args: &AppendEntriesArgs,
+    ) -> Result<(), Finding> {
+        let index = args.leader_commit;
+        if index <= self.ledger.last() || self.commit_what_all_have(index)? {
+            return Ok(());
+        }
+        let who = format!("S{leader}, leading term {}, counts", args.term);
+        let term = self.term_in_log_of(args, index);
+        Err(self.unjustified(&who, index, term))
+    }
+
+    /// A service has received a command.
+    pub(super) fn judge_applied(
+        &mut self,
+        server: ServerId,
+        index: Index,
+        command: &Command,
+    ) -> Result<(), Finding> {
+        if index > self.ledger.last() && !self.commit_what_all_have(index)? {
+            let term = self.book.terms_of(index, command).last().copied();
+            return Err(self.unjustified(&format!("S{server} applied"), index, term));
+        }
+        let Some(committed) = self.ledger.at(index) else { return Ok(()) };
+        match self.book.command(index, committed.term) {
+            Some(right) if right != command => Err(Finding::safety(
+                "all servers apply the same command at the same index (Raft 5.4.3, State Machine Safety)",
+                format!(
+                    "S{server} applies {right:?} as entry {index}, which is committed with term {}",
+                    committed.term
+                ),
+                format!("S{server} applied {command:?} as entry {index}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The term of entry `index` in the log that `args` come from, as far as that has been shown.
+    fn term_in_log_of(&self, args: &AppendEntriesArgs, index: Index) -> Option<Term> {
+        let (mut at, mut term) = end_of(args);
+        while at > index {
+            term = self.book.predecessor(at, term)?;
+            at -= 1;
+        }
+        (at == index).then_some(term)
+    }
+
+    fn unjustified(&self, who: &str, index: Index, term: Option<Term>) -> Finding {
+        let needed = majority(self.servers);
+        let (entry, accepted, stored) = match term {
+            None => (format!("entry {index}"), Vec::new(), String::new()),
+            Some(term) => {
+                let holders = self.holders(index, term);
+                let stored = format!("; it is stored by {}", names(&holders));
+                (format!("entry {index} of term {term}"), self.ledger.accepted_in(term, index), stored)
+            }
+        };
+        Finding::safety(
+            "an entry is committed once a majority has stored it, or a later one, in the term of the leader that sent it; an entry of an earlier term is not committed by counting copies (Raft 5.3, 5.4.2, Figure 8)",
+            format!(
+                "{needed} of {} servers accept entry {index} or a later one from the leader in whose term that entry is",
+                self.servers
+            ),
+            format!(
+                "{who} {entry} as committed, but it was accepted in its own term by {}{stored}",
+                names(&accepted)
+            ),
+        )
+    }
+}
