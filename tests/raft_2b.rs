@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use labraft::{Command, Started};
 use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Purpose, Rule, long_reordering};
-use tests::{BACKUP_TIME, COMMIT_TIME, Cluster, Finding, Mix, POLL_INTERVAL, Plan, graded, node_of};
+use tests::{
+    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, POLL_INTERVAL,
+    Plan, graded, node_of,
+};
 
 /// Long enough for any server without a leader to have stood for election several times.
 const SEVERAL_TIMEOUTS: Duration = Duration::from_secs(2);
@@ -353,29 +356,34 @@ fn commit_time() {
 /// takes four seconds. Judged on the median over the seeds.
 #[test]
 fn backup_time() {
-    graded("2b::backup_time", 3, |cluster| {
-        for _ in 0..10 {
-            cluster.one(3);
-        }
+    graded("2b::backup_time", 5, |cluster| {
+        cluster.one(5);
         let old = cluster.check_settled();
         cluster.disconnect(old);
         start_many(cluster, old, 40);
-        for _ in 0..10 {
-            cluster.one(2);
+        // The others have forty entries of a later term, and then a leader that begins at their end.
+        let second = cluster.check_one_leader();
+        let last = start_many(cluster, second, 40);
+        if let Some(last) = last {
+            cluster.wait_in_term(last.index, last.term, 4);
         }
+        cluster.disconnect(second);
+        cluster.one(3);
         // Calls to it that are under way may keep a leader busy for seconds.
-        cluster.sleep(tests::CALLS_RETURN_WITHIN);
+        cluster.sleep(CALLS_RETURN_WITHIN);
         cluster.connect(old);
         let begun = cluster.now();
         let committed = cluster.last_applied();
         while cluster.applied(old) < committed {
-            if cluster.now() - begun > tests::LEADER_AT_LAST {
-                cluster.wait(committed, 3);
+            if cluster.now() - begun > LEADER_AT_LAST {
+                cluster.wait(committed, 4);
             }
             cluster.sleep(Duration::from_millis(5));
         }
-        cluster.measure(BACKUP_TIME, (cluster.now() - begun).as_secs_f64());
-        cluster.one(3);
+        let taken = (cluster.now() - begun).as_secs_f64();
+        cluster.measure(BACKUP_TIME, taken);
+        cluster.connect(second);
+        cluster.one(5);
     });
 }
 

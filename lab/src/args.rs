@@ -61,6 +61,9 @@ pub(crate) struct RunArguments {
     /// The seed.
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = parse_seed)]
     pub(crate) seed: u64,
+    /// Of a fault storm, keep only the faults with these numbers, as a report shows them: 3,8,12.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', num_args = 1)]
+    pub(crate) keep: Option<Vec<usize>>,
     /// Run the reference solution instead of your files.
     #[arg(long)]
     pub(crate) solution: bool,

@@ -13,7 +13,7 @@ use labgrading::{Class, Record, SeedRange, Test};
 
 use crate::build::Binaries;
 use crate::interrupt;
-use crate::process::{self, Run};
+use crate::process::{self, Run, What};
 use crate::trouble::Trouble;
 
 /// The grade of one test.
@@ -72,12 +72,17 @@ pub(crate) fn all(
                     }
                     let range = seeds(test);
                     let mut ran = 0;
-                    let run = process::run(test, binaries, range, false, &mut |record| {
-                        if let Record::Seed { .. } = record {
-                            ran += 1;
-                            bar.inc(1);
-                        }
-                    });
+                    let run = process::run(
+                        test,
+                        binaries,
+                        &What { seeds: range, trace: false, keep: None },
+                        &mut |record| {
+                            if let Record::Seed { .. } = record {
+                                ran += 1;
+                                bar.inc(1);
+                            }
+                        },
+                    );
                     // Seeds after one that failed are not run.
                     bar.inc(range.count() - ran);
                     let grade = run.map(|run| Grade { test: (*test).clone(), seeds: range, run });

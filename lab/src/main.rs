@@ -118,7 +118,8 @@ fn replay(
     let code = Code::from_flag(arguments.solution);
     let binaries = build::stages(catalog, kit, &[test], code, Warnings::Shown)?;
     let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
-    let run = process::run(test, &binaries, seeds, true, &mut |_| {})?;
+    let what = process::What { seeds, trace: true, keep: arguments.keep.clone() };
+    let run = process::run(test, &binaries, &what, &mut |_| {})?;
     show(&run);
     match run.failure() {
         None => Ok(PASSED),

@@ -58,16 +58,26 @@ pub(crate) fn kill_all() {
     }
 }
 
-/// Runs `test` on `seeds`. Tells `tell` of every record as it comes.
+/// What to run of a test.
+#[derive(Clone, Debug)]
+pub(crate) struct What {
+    pub(crate) seeds: SeedRange,
+    /// Whether to record traces.
+    pub(crate) trace: bool,
+    /// The numbers of the faults of a storm to keep; all when `None`.
+    pub(crate) keep: Option<Vec<usize>>,
+}
+
+/// Runs `what` of `test`. Tells `tell` of every record as it comes.
 pub(crate) fn run(
     test: &Test,
     binaries: &Binaries,
-    seeds: SeedRange,
-    trace: bool,
+    what: &What,
     tell: &mut dyn FnMut(&Record),
 ) -> Result<Run, Trouble> {
     let code = binaries.code;
-    let order = Order { nonce: nonce(), seeds, trace, replay_suffix: code.suffix().into() };
+    let What { seeds, trace, keep } = what.clone();
+    let order = Order { nonce: nonce(), seeds, trace, keep, replay_suffix: code.suffix().into() };
     let mut child = start(test, binaries.program(test.stage()), &order)?;
     let mut errors = child.stderr.take().expect("its errors are piped");
     let errors = thread::spawn(move || {
@@ -139,7 +149,7 @@ fn read_records(
 /// The hash of the files that a program was built from; it is asked to run a test on no seed at all.
 pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> {
     let seeds = SeedRange { first: 1, last: 0 };
-    let order = Order { nonce: nonce(), seeds, trace: false, replay_suffix: String::new() };
+    let order = Order { nonce: nonce(), seeds, trace: false, keep: None, replay_suffix: String::new() };
     let child = start(test, program, &order)?;
     let output = child.wait_with_output().map_err(|error| Trouble::file("run", program, &error))?;
     let text = String::from_utf8_lossy(&output.stdout);
