@@ -25,6 +25,9 @@ const STEPS: &str = "tests/steps";
 /// The table that `cargo lab bugs` writes, in the folder of the bugs.
 const TABLE: &str = "TABLE.md";
 
+/// The reports that it writes beside it.
+const REPORTS: &str = "REPORTS.md";
+
 /// Seeds on which each step runs unless told otherwise.
 const STEP_SEEDS: u64 = 3;
 
@@ -42,6 +45,10 @@ struct Bug {
     class: Class,
     /// Within how many seeds.
     seeds: u64,
+    /// What is wrong, in words.
+    prose: String,
+    /// The test whose report of it is kept as an example.
+    report: Option<String>,
     patch: String,
 }
 
@@ -50,8 +57,10 @@ struct Catch {
     seeds: u64,
     test: String,
     class: Class,
-    /// How many tests of the stage caught it.
-    tests: usize,
+    /// All tests of the stage that caught it.
+    tests: Vec<String>,
+    /// The report to show: that of the test the bug names, or of the first that caught it.
+    report: String,
 }
 
 /// Runs the bugs and variants that `names` select, and with no names all of them. Returns whether all bugs
@@ -77,6 +86,7 @@ pub(crate) fn run(
     let is_selected = |id: &str| names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(id));
     let tree = WorkTree::of(kit);
     let mut table = String::from(HEAD);
+    let mut reports = String::from(REPORTS_HEAD);
     let mut all_well = true;
     for bug in bugs.iter().filter(|bug| is_selected(&bug.id)) {
         let caught = try_bug(catalog, kit, &tree, bug, seeds.unwrap_or(bug.seeds))?;
@@ -84,6 +94,13 @@ pub(crate) fn run(
         all_well &= is_right;
         show::bug(&bug.id, &bug.name, is_right, &said_of(bug, caught.as_ref()));
         table.push_str(&row(bug, caught.as_ref()));
+        match &caught {
+            Some(catch) if bug.report.is_some() => reports.push_str(&example(bug, catch)),
+            _ => {}
+        }
+        if let (false, Some(catch)) = (names.is_empty(), &caught) {
+            print!("{}  failed    {}\n\n", catch.report, catch.tests.join(", "));
+        }
     }
     for variant in variants.iter().filter(|folder| is_selected(&name_of(folder))) {
         all_well &= try_variant(catalog, &tree, variant, seeds.unwrap_or(VARIANT_SEEDS))?;
@@ -92,8 +109,10 @@ pub(crate) fn run(
         all_well &= try_step(catalog, kit, &tree, step, seeds.unwrap_or(STEP_SEEDS))?;
     }
     if names.is_empty() && seeds.is_none() {
-        let path = kit.root().join(BUGS).join(TABLE);
-        fs::write(&path, table).map_err(|error| Trouble::file("write", &path, &error))?;
+        for (name, text) in [(TABLE, table), (REPORTS, reports)] {
+            let path = kit.root().join(BUGS).join(name);
+            fs::write(&path, text).map_err(|error| Trouble::file("write", &path, &error))?;
+        }
     }
     Ok(all_well)
 }
@@ -109,9 +128,21 @@ with the class that is shown, and *tests* how many tests of the stage failed wit
 |---|---|---|---|---|---|---|
 ";
 
+const REPORTS_HEAD: &str = "\
+# What a failure looks like
+
+Written by `cargo lab bugs`: for some bugs of the catalogue, the whole report that a student would see.
+";
+
+fn example(bug: &Bug, catch: &Catch) -> String {
+    format!("\n## {} {}\n\n{}\n\n```text\n{}```\n", bug.id, bug.name, bug.prose, catch.report)
+}
+
 fn row(bug: &Bug, caught: Option<&Catch>) -> String {
     let found = match caught {
-        Some(Catch { seeds, test, class, tests }) => format!("{seeds} | `{test}` | {class} | {tests}"),
+        Some(Catch { seeds, test, class, tests, .. }) => {
+            format!("{seeds} | `{test}` | {class} | {}", tests.len())
+        }
         None => "not caught | | | 0".into(),
     };
     format!("| {} {} | {} | {} | {found} |\n", bug.id, bug.name, bug.stage, bug.seeds)
@@ -127,7 +158,7 @@ fn said_of(bug: &Bug, caught: Option<&Catch>) -> String {
             )
         }
         Some(catch) => {
-            let of_stage = match catch.tests {
+            let of_stage = match catch.tests.len() {
                 1 => "1 test fails".into(),
                 tests => format!("{tests} tests fail"),
             };
@@ -158,8 +189,17 @@ fn try_bug(
         seeds: seeds_of(grade),
         test: grade.test.id.clone(),
         class: grade.class().expect("it failed"),
-        tests: failed.len(),
+        tests: failed.iter().map(|grade| grade.test.id.clone()).collect(),
+        report: report_of(bug, &failed)
+            .unwrap_or_else(|| grade.run.failure().expect("it failed").report.clone()),
     }))
+}
+
+/// The report of the test that the bug names, if that failed.
+fn report_of(bug: &Bug, failed: &[&Grade]) -> Option<String> {
+    let named = bug.report.as_ref()?;
+    let grade = failed.iter().find(|grade| grade.test.id == *named)?;
+    Some(grade.run.failure()?.report.clone())
 }
 
 /// How many seeds it took: a failure that no single seed shows took all of them.
@@ -186,16 +226,17 @@ fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) ->
     Ok(failed.is_none())
 }
 
-/// Checks that exactly those rules are green that a step has implemented.
+/// Checks that exactly those rules are green that a step has implemented, or that all tests are of the
+/// stages that it has completed.
 fn try_step(catalog: &Catalog, kit: &Kit, tree: &WorkTree, file: &Path, seeds: u64) -> Result<bool, Trouble> {
     let misfit = |why: String| Trouble::Kit(format!("{}: {why}", file.display()));
     let text = fs::read_to_string(file).map_err(|error| Trouble::file("read", file, &error))?;
-    let (stage, green) = (field(&text, "stage").map_err(misfit)?, field(&text, "green").map_err(misfit)?);
+    let goal = Goal::parse(&text).map_err(misfit)?;
     let patch = text.find("\n--- ").map_or("", |start| &text[start + 1..]);
     tree.lay_over(&patched(kit, &name_of(file), patch)?)?;
-    let rules: Vec<&Test> = catalog.tests_of(&stage).filter(|test| test.rule).collect();
-    let grades = grade_tree(catalog, tree, &rules, Code::Solution, seeds)?;
-    let should_pass = |grade: &Grade| green.split(' ').any(|name| name == grade.test.function());
+    let tests: Vec<&Test> = catalog.tests.iter().filter(|test| goal.judges(test)).collect();
+    let grades = grade_tree(catalog, tree, &tests, Code::Solution, seeds)?;
+    let should_pass = |grade: &Grade| goal.expects(&grade.test);
     let wrong: Vec<&str> = grades
         .0
         .iter()
@@ -203,12 +244,53 @@ fn try_step(catalog: &Catalog, kit: &Kit, tree: &WorkTree, file: &Path, seeds: u
         .map(|grade| grade.test.function())
         .collect();
     let said = if wrong.is_empty() {
-        format!("{} of {} rules green, as they should be", green.split(' ').count(), rules.len())
+        goal.reached(tests.len())
     } else {
         format!("green or not against expectation: {}", wrong.join(", "))
     };
     show::bug("step", &name_of(file), wrong.is_empty(), &said);
     Ok(wrong.is_empty())
+}
+
+/// What a step is to show.
+enum Goal {
+    /// Of a stage's rules these are green, and no others.
+    Rules { stage: String, green: Vec<String> },
+    /// All tests of these stages pass, whatever later ones still lack.
+    Complete { stages: Vec<String> },
+}
+
+impl Goal {
+    fn parse(head: &str) -> Result<Goal, String> {
+        let words = |text: String| text.split(' ').map(str::to_owned).collect();
+        if let Ok(stages) = field(head, "complete") {
+            return Ok(Goal::Complete { stages: words(stages) });
+        }
+        Ok(Goal::Rules { stage: field(head, "stage")?, green: words(field(head, "green")?) })
+    }
+
+    fn judges(&self, test: &Test) -> bool {
+        match self {
+            Goal::Rules { stage, .. } => test.rule && test.stage() == stage,
+            Goal::Complete { stages } => stages.iter().any(|stage| stage == test.stage()),
+        }
+    }
+
+    fn expects(&self, test: &Test) -> bool {
+        match self {
+            Goal::Rules { green, .. } => green.iter().any(|name| name == test.function()),
+            Goal::Complete { .. } => true,
+        }
+    }
+
+    fn reached(&self, tests: usize) -> String {
+        match self {
+            Goal::Rules { green, .. } => format!("{} of {tests} rules green, as they should be", green.len()),
+            Goal::Complete { stages } => {
+                format!("all {tests} tests of {} pass, with nothing after them", stages.join(", "))
+            }
+        }
+    }
 }
 
 fn name_of(file: &Path) -> String {
@@ -258,6 +340,8 @@ fn parse(text: &str) -> Result<Bug, String> {
         stage: field("stage")?,
         class,
         seeds,
+        report: field("report").ok(),
+        prose: head.split_once("\n\n").map_or("", |(_, prose)| prose).trim().into(),
         patch: patch.into(),
     })
 }

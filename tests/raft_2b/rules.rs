@@ -374,6 +374,7 @@ fn ack_for_what_was_sent() {
         script.start_as_leader(&command("c"));
         script.sleep(Duration::from_millis(50));
         script.release_held();
+        script.wait_applied(1);
         script.sleep(Duration::from_millis(200));
         check_applied_up_to(
             script,
@@ -424,6 +425,9 @@ fn ack_of_earlier_term() {
                 ),
             ));
         }
+        // Whoever can be reached again stores them, and they are committed.
+        script.end_rules();
+        script.wait_applied(4);
     });
 }
 

@@ -134,6 +134,8 @@ pub fn run_unjudged(servers: usize, seed: u64, is_watched: bool, body: Body) -> 
         let watch = Rc::new(Watch::new(world.clone(), servers, Scope::Snapshots, Findings::default()));
         if is_watched {
             world.observe(watch.clone());
+        } else {
+            watch.turn_off();
         }
         body(&mut Cluster::new(world, servers, watch, StormOrder::default()));
     });

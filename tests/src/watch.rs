@@ -24,6 +24,7 @@ pub(crate) struct Watch {
     findings: Findings,
     inner: RefCell<Inner>,
     is_readable: Cell<bool>,
+    is_on: Cell<bool>,
 }
 
 struct Inner {
@@ -41,7 +42,20 @@ impl Watch {
             elections: Elections::default(),
             requests: Vec::new(),
         };
-        Watch { world, servers, scope, findings, inner: RefCell::new(inner), is_readable: Cell::new(true) }
+        Watch {
+            world,
+            servers,
+            scope,
+            findings,
+            inner: RefCell::new(inner),
+            is_readable: Cell::new(true),
+            is_on: Cell::new(true),
+        }
+    }
+
+    /// Judges nothing from now on.
+    pub(crate) fn turn_off(&self) {
+        self.is_on.set(false);
     }
 
     /// The servers have messages of their own. To be called before any is sent.
@@ -92,6 +106,9 @@ impl Watch {
     }
 
     fn judge(&self, seen: &Seen<'_>) {
+        if !self.is_on.get() {
+            return;
+        }
         let verdict = {
             let mut inner = self.inner.borrow_mut();
             inner.elections.see(self.world.now(), seen);

@@ -9,5 +9,7 @@ mod record;
 mod source;
 
 pub use self::catalog::{Catalog, Stage, Test, UnknownName};
-pub use self::record::{Class, Failure, Order, Outcome, Record, SeedRange, format_record, parse_record};
+pub use self::record::{
+    Class, Failure, OWN_MESSAGES, Order, Outcome, Record, SeedRange, format_record, parse_record,
+};
 pub use self::source::{file_hash, files_under, source_hash};

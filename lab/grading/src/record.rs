@@ -95,6 +95,10 @@ pub struct Failure {
     pub report: String,
 }
 
+/// The measure that says that the servers have messages of their own: then only what their services see
+/// was judged.
+pub const OWN_MESSAGES: &str = "own_messages";
+
 /// How one seed, or a whole test, ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

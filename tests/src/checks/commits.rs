@@ -34,7 +34,12 @@ impl Facts {
     ) -> Result<(), Finding> {
         if index > self.ledger.last() && !self.commit_what_all_have(index)? {
             let term = self.book.terms_of(index, command).last().copied();
-            return Err(self.unjustified(&format!("S{server} applied"), index, term));
+            let who = match self.latest_leader {
+                Some((now, leader)) if leader == server => format!("S{server}, leading term {now}, applied"),
+                Some((now, leader)) => format!("S{server}, while S{leader} leads term {now}, applied"),
+                None => format!("S{server} applied"),
+            };
+            return Err(self.unjustified(&who, index, term));
         }
         let Some(committed) = self.ledger.at(index) else { return Ok(()) };
         match self.book.command(index, committed.term) {
@@ -62,24 +67,29 @@ impl Facts {
 
     fn unjustified(&self, who: &str, index: Index, term: Option<Term>) -> Finding {
         let needed = majority(self.servers);
-        let (entry, accepted, stored) = match term {
-            None => (format!("entry {index}"), Vec::new(), String::new()),
+        let seen = match term {
+            None => format!("{who} entry {index} as committed, which nobody has shown to have"),
             Some(term) => {
-                let holders = self.holders(index, term);
-                let stored = format!("; it is stored by {}", names(&holders));
-                (format!("entry {index} of term {term}"), self.ledger.accepted_in(term, index), stored)
+                let accepted = self.ledger.accepted_in(term, index);
+                let stored: Vec<ServerId> = self
+                    .holders(index, term)
+                    .into_iter()
+                    .filter(|server| !accepted.contains(server))
+                    .collect();
+                format!(
+                    "{who} entry {index} of term {term} as committed, but only {} accepted it in term {term}; {} stored a copy in other terms",
+                    names(&accepted),
+                    names(&stored)
+                )
             }
         };
         Finding::safety(
             "an entry is committed once a majority has stored it, or a later one, in the term of the leader that sent it; an entry of an earlier term is not committed by counting copies (Raft 5.3, 5.4.2, Figure 8)",
             format!(
-                "{needed} of {} servers accept entry {index} or a later one from the leader in whose term that entry is",
+                "{needed} of {} servers accept entry {index}, or a later one, in that entry's own term",
                 self.servers
             ),
-            format!(
-                "{who} {entry} as committed, but it was accepted in its own term by {}{stored}",
-                names(&accepted)
-            ),
+            seen,
         )
     }
 }

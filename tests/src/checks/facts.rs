@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     heard: Vec<Term>,
     /// For each term, up to where each server's log was last said to match the leader's.
     matched: BTreeMap<Term, Vec<(Index, Term)>>,
+    /// The latest term whose leader has spoken, and that leader.
+    pub(crate) latest_leader: Option<(Term, ServerId)>,
 }
 
 /// A server's disk.
@@ -98,6 +100,7 @@ impl Facts {
             disks: vec![DiskImage::default(); servers],
             heard: vec![0; servers],
             matched: BTreeMap::new(),
+            latest_leader: None,
         }
     }
 
@@ -121,6 +124,9 @@ impl Facts {
     pub(crate) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
         if self.scope < Scope::Logs {
             return Ok(());
+        }
+        if !self.is_readable {
+            return self.see_blind(seen);
         }
         match *seen {
             Seen::RequestLeft { from, request: Request::Append(args) } => {
@@ -146,7 +152,7 @@ impl Facts {
                 }
                 Ok(())
             }
-            Seen::Applied { by, message: ApplyMsg::Command { index, command } } if self.is_readable => {
+            Seen::Applied { by, message: ApplyMsg::Command { index, command } } => {
                 self.judge_applied(by.server, *index, command)
             }
             Seen::Saved { by, state, snapshot } if self.scope >= Scope::Disk => {
@@ -156,7 +162,24 @@ impl Facts {
         }
     }
 
+    /// What counts when the servers have messages of their own: what `start` returned, and on which index
+    /// a life begins.
+    fn see_blind(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
+        match *seen {
+            Seen::Started { of, started, command } => {
+                let entry = Entry { term: started.term, command: command.clone() };
+                self.book.learn_started(of.server, started.index, &entry)
+            }
+            Seen::Saved { by, state, snapshot } if self.scope >= Scope::Disk => {
+                self.disks[by.server].update(state, snapshot);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn entries_left(&mut self, from: Life, args: &AppendEntriesArgs) -> Result<(), Finding> {
+        self.latest_leader = self.latest_leader.max(Some((args.term, from.server)));
         self.book.learn(from.server, (args.prev_log_index, args.prev_log_term), &args.entries)?;
         let (index, term) = end_of(args);
         if self.scope < Scope::Disk && term == args.term {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use labraft::{Bytes, Index, PersistentState, ServerId, Term};
+use labraft::{ApplyMsg, Bytes, Index, PersistentState, ServerId, Term};
 
 use super::facts::Facts;
 use super::{Check, Request, Seen};
@@ -66,6 +66,9 @@ impl Check for WholeStates {
             Seen::Saved { by, state, snapshot } => {
                 let on_disk = snapshot.unwrap_or(&facts.disks[by.server].snapshot);
                 self.judge_save(by.server, state, on_disk, facts)
+            }
+            Seen::Applied { by, message: ApplyMsg::Snapshot { index, term, .. } } => {
+                judge_term(by.server, "delivered", *index, *term, facts)
             }
             Seen::RequestLeft { from, request: Request::Snapshot(args) } => {
                 judge_term(from.server, "sent", args.last_included_index, args.last_included_term, facts)
