@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use labgrading::{Catalog, Class, SeedRange, Test};
+use labgrading::{Catalog, Class, SeedRange, Test, files_under};
 
 use crate::build::{self, Warnings};
 use crate::grade::{self, Grade, Grades};
@@ -209,7 +209,7 @@ fn seeds_of(grade: &Grade) -> u64 {
 
 fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) -> Result<bool, Trouble> {
     let mut overlay = Vec::new();
-    for file in files_in(folder)? {
+    for file in files_under(folder).map_err(|error| Trouble::file("read", folder, &error))? {
         let inside = file.strip_prefix(folder).expect("it lies in the folder").to_owned();
         let content = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
         overlay.push((Path::new("labraft/src").join(inside), content));
@@ -217,10 +217,18 @@ fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) ->
     tree.lay_over(&overlay)?;
     let tests: Vec<&Test> = catalog.tests.iter().collect();
     let grades = grade_tree(catalog, tree, &tests, Code::Student, seeds)?;
-    let failed = grades.0.iter().find_map(|grade| Some((&grade.test.id, grade.run.failure()?)));
+    // A design with messages of its own is judged by all tests but those that play its peers.
+    let (not_judged, judged): (Vec<&Grade>, Vec<&Grade>) =
+        grades.0.iter().partition(|grade| grade.class() == Some(Class::NotJudged));
+    let failed = judged.iter().find_map(|grade| Some((&grade.test.id, grade.run.failure()?)));
     let said = match failed {
-        None => format!("passes all tests on {seeds} seeds"),
         Some((id, failure)) => format!("FAILS {id}\n{}", failure.report),
+        None if not_judged.is_empty() => format!("passes all {} tests on {seeds} seeds", judged.len()),
+        None => format!(
+            "passes {} tests on {seeds} seeds; {} do not speak its language",
+            judged.len(),
+            not_judged.len()
+        ),
     };
     show::bug("variant", &name_of(folder), failed.is_none(), &said);
     Ok(failed.is_none())
