@@ -2,7 +2,14 @@
 //!
 //! Kit-owned.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
+
+use crate::kit::Code;
+// release: omit begin
+use crate::staff::StaffCommand;
+// release: omit end
+use crate::trouble::Trouble;
 
 /// Grade, replay and trace your work on the labs.
 ///
@@ -16,6 +23,33 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
 }
 
+impl Arguments {
+    /// The arguments of this process. Where they ask for help, or make no sense, clap says what there is to
+    /// say and ends the process.
+    ///
+    /// # Errors
+    ///
+    /// When they ask for something that only the staff's kit can do.
+    pub(crate) fn read() -> Result<Arguments, Trouble> {
+        Arguments::try_parse().map_err(|error| staffs_own(&error).unwrap_or_else(|| error.exit()))
+    }
+}
+
+/// What to say when a command is missing because this kit is a student's.
+fn staffs_own(error: &clap::Error) -> Option<Trouble> {
+    const STAFFS_OWN: [(&str, &str); 3] = [
+        ("bugs", "the catalogue of bugs"),
+        ("grade", "what grades a class"),
+        ("release", "what makes student kits"),
+    ];
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let (name, what) = STAFFS_OWN.iter().find(|(command, _)| command == name)?;
+    Some(Trouble::Usage(format!("this kit comes without {what}, so there is no `cargo lab {name}` in it")))
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Grade stages or single tests; all of them when none is named.
@@ -24,14 +58,16 @@ pub(crate) enum Command {
     Replay(RunArguments),
     /// Run one seed of a test again, and print everything that happened, a column per server.
     Trace(RunArguments),
-    /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
-    Bugs(BugsArguments),
     /// Check that everything the kit needs is there, and that the kit is as it was shipped.
     Doctor {
         /// Write the list of kit-owned files anew, after a change of the kit.
         #[arg(long, hide = true)]
         write_list: bool,
     },
+    // release: omit begin
+    #[command(flatten)]
+    Staff(StaffCommand),
+    // release: omit end
 }
 
 #[derive(Args, Debug)]
@@ -45,12 +81,26 @@ pub(crate) struct TestArguments {
     /// Run this seed only.
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = parse_seed, conflicts_with = "seeds")]
     pub(crate) seed: Option<u64>,
+    // release: omit begin
     /// Grade the reference solution instead of your files.
     #[arg(long)]
-    pub(crate) solution: bool,
+    solution: bool,
+    // release: omit end
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl TestArguments {
+    /// Whose code to grade.
+    pub(crate) fn code(&self) -> Code {
+        // release: omit begin
+        if self.solution {
+            return Code::SOLUTION;
+        }
+        // release: omit end
+        Code::STUDENT
+    }
 }
 
 #[derive(Args, Debug)]
@@ -64,26 +114,30 @@ pub(crate) struct RunArguments {
     /// Of a fault storm, keep only the faults with these numbers, as a report shows them: 3,8,12.
     #[arg(long, value_name = "N,...", value_delimiter = ',', num_args = 1)]
     pub(crate) keep: Option<Vec<usize>>,
+    // release: omit begin
     /// Run the reference solution instead of your files.
     #[arg(long)]
-    pub(crate) solution: bool,
+    solution: bool,
+    // release: omit end
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct BugsArguments {
-    /// Bugs (E01), variants (event_loop) or steps (2a-1-voter); all of them when none is named.
-    #[arg(value_name = "ID")]
-    pub(crate) names: Vec<String>,
-    /// Run seeds 1 to N instead of the number each bug allows.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
-    pub(crate) seeds: Option<u64>,
+impl RunArguments {
+    /// Whose code to run.
+    pub(crate) fn code(&self) -> Code {
+        // release: omit begin
+        if self.solution {
+            return Code::SOLUTION;
+        }
+        // release: omit end
+        Code::STUDENT
+    }
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
-fn parse_count(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("the number of seeds is a whole number, at least 1".into()),

@@ -1,12 +1,13 @@
-//! Building the tests of a stage, with the student's code or the reference in them.
+//! Building the tests of a stage, with the code to be graded in them.
 //!
 //! Kit-owned. Cargo does the work; its messages tell whose code is at fault when it fails.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use labgrading::{Catalog, Stage, Test};
@@ -26,6 +27,8 @@ pub(crate) struct Binaries {
     pub(crate) code: Code,
     /// The hash of the files that they must have been built from.
     pub(crate) source: String,
+    /// The copy of the kit that they were built from.
+    pub(crate) root: PathBuf,
 }
 
 impl Binaries {
@@ -33,13 +36,6 @@ impl Binaries {
     pub(crate) fn program(&self, stage: &str) -> &Path {
         &self.programs[stage]
     }
-}
-
-/// Whether the compiler's warnings about students' crates are passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Warnings {
-    Shown,
-    Hidden,
 }
 
 /// A line of cargo's output, as far as it matters here.
@@ -63,13 +59,14 @@ struct Target {
     name: String,
 }
 
-/// Builds the programs that hold `tests`.
+/// Builds the programs that hold `tests`. Cargo's progress, the compiler's errors and its warnings about
+/// students' crates go to standard error; with a `log`, the errors go there and all else is dropped.
 pub(crate) fn stages(
     catalog: &Catalog,
     kit: &Kit,
     tests: &[&Test],
     code: Code,
-    warnings: Warnings,
+    mut log: Option<&mut String>,
 ) -> Result<Binaries, Trouble> {
     let target = kit.target();
     if target.is_file() {
@@ -81,26 +78,26 @@ pub(crate) fn stages(
     let source = kit.source(code)?;
     let first_tests: Vec<&Test> =
         stages.iter().filter_map(|stage| catalog.tests_of(&stage.id).next()).collect();
-    let mut programs = build(kit, &stages, code, warnings)?;
-    if is_of_other_source(&first_tests, &programs, &source)? {
+    let mut programs = build(kit, &stages, code, log.as_deref_mut())?;
+    if is_of_other_source(kit, &first_tests, &programs, &source)? {
         // Cargo goes by the times of files, and a file that was put back can claim to be old.
         touch(&kit.root().join("labraft/build.rs"))?;
-        programs = build(kit, &stages, code, warnings)?;
-        if is_of_other_source(&first_tests, &programs, &source)? {
+        programs = build(kit, &stages, code, log)?;
+        if is_of_other_source(kit, &first_tests, &programs, &source)? {
             return Err(Trouble::Kit(
                 "the tests were built from other files than those to be graded; were they changed meanwhile?"
                     .into(),
             ));
         }
     }
-    Ok(Binaries { programs, code, source })
+    Ok(Binaries { programs, code, source, root: kit.root().to_owned() })
 }
 
 fn build(
     kit: &Kit,
     stages: &[&Stage],
     code: Code,
-    warnings: Warnings,
+    log: Option<&mut String>,
 ) -> Result<BTreeMap<String, PathBuf>, Trouble> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(kit.root()).env("CARGO_TARGET_DIR", kit.target());
@@ -108,10 +105,10 @@ fn build(
     for stage in stages {
         cargo.args(["--test", &stage.binary]);
     }
-    if code == Code::Solution {
-        cargo.args(["--features", "solution"]);
+    if let Some(feature) = code.feature {
+        cargo.args(["--features", feature]);
     }
-    let for_humans = std::io::stderr().is_terminal();
+    let for_humans = log.is_none() && std::io::stderr().is_terminal();
     if for_humans && std::env::var_os("NO_COLOR").is_none() {
         cargo.arg("--message-format=json-diagnostic-rendered-ansi");
     } else {
@@ -120,7 +117,7 @@ fn build(
     if !for_humans {
         cargo.arg("--quiet");
     }
-    let built = run(cargo, warnings)?;
+    let built = run(cargo, log)?;
     stages
         .iter()
         .map(|stage| match built.get(&stage.binary) {
@@ -131,12 +128,13 @@ fn build(
 }
 
 fn is_of_other_source(
+    kit: &Kit,
     first_tests: &[&Test],
     programs: &BTreeMap<String, PathBuf>,
     source: &str,
 ) -> Result<bool, Trouble> {
     for test in first_tests {
-        if process::source_of(test, &programs[test.stage()])? != source {
+        if process::source_of(test, &programs[test.stage()], kit.root())? != source {
             return Ok(true);
         }
     }
@@ -150,9 +148,12 @@ fn touch(file: &Path) -> Result<(), Trouble> {
 }
 
 /// Runs cargo and returns the programs it built, by name.
-fn run(mut cargo: Command, warnings: Warnings) -> Result<BTreeMap<String, PathBuf>, Trouble> {
+fn run(mut cargo: Command, mut log: Option<&mut String>) -> Result<BTreeMap<String, PathBuf>, Trouble> {
     let trouble = |error| Trouble::Kit(format!("cargo cannot be run: {error}"));
-    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(trouble)?;
+    let errors = if log.is_some() { Stdio::piped() } else { Stdio::inherit() };
+    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+    let mut child = cargo.spawn().map_err(trouble)?;
+    let cargos_own = read_errors(&mut child);
     let output = child.stdout.take().expect("its output is piped");
     let mut built = BTreeMap::new();
     let mut failed_package = None;
@@ -164,9 +165,14 @@ fn run(mut cargo: Command, warnings: Warnings) -> Result<BTreeMap<String, PathBu
         match (message.reason.as_str(), message.message) {
             ("compiler-message", Some(diagnostic)) => {
                 let is_error = diagnostic.level.starts_with("error");
-                if is_error || (is_students && warnings == Warnings::Shown) {
-                    // A closed standard error takes no more messages; the exit code still tells.
-                    let _ = std::io::stderr().write_all(diagnostic.rendered.unwrap_or_default().as_bytes());
+                let text = diagnostic.rendered.unwrap_or_default();
+                match &mut log {
+                    Some(log) if is_error => log.push_str(&text),
+                    None if is_error || is_students => {
+                        // A closed standard error takes no more messages; the exit code still tells.
+                        let _ = std::io::stderr().write_all(text.as_bytes());
+                    }
+                    _ => {}
                 }
                 if is_error {
                     failed_package.get_or_insert(package);
@@ -188,14 +194,27 @@ fn run(mut cargo: Command, warnings: Warnings) -> Result<BTreeMap<String, PathBu
         return Ok(built);
     }
     match failed_package {
-        Some(package) if STUDENT_CRATES.contains(&package.as_str()) => {
-            Err(Trouble::DoesNotCompile { package })
+        Some(package) => {
+            let is_students = STUDENT_CRATES.contains(&package.as_str());
+            Err(Trouble::DoesNotCompile { package, is_students })
         }
-        Some(package) => Err(Trouble::Kit(format!(
-            "{package}, a part of the kit, does not compile; `git status` shows what was changed in it"
-        ))),
-        None => Err(Trouble::Kit("cargo could not build the tests; its own message is above".into())),
+        None => {
+            let own = cargos_own.and_then(|reader| reader.join().ok());
+            let said = own.unwrap_or_else(|| "its own message is above".into());
+            Err(Trouble::Kit(format!("cargo could not build the tests; {}", said.trim_end())))
+        }
     }
+}
+
+/// Reads what cargo itself has to say, where its standard error is not this process's own.
+fn read_errors(cargo: &mut Child) -> Option<JoinHandle<String>> {
+    let mut errors = cargo.stderr.take()?;
+    Some(thread::spawn(move || {
+        let mut text = Vec::new();
+        // What could be read before an error is all there is.
+        let _ = errors.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }))
 }
 
 /// The name in a package id such as `path+file:///kit/labraft#0.1.0` or `registry+https://...#serde@1.0.0`.

@@ -1,7 +1,8 @@
 //! `cargo lab doctor`: is everything there that the kit needs, and is the kit as it was shipped?
 //!
 //! Kit-owned. The list `kit-files.txt` names every file that decides how work is graded, with a hash of
-//! each. The staff writes it anew with `cargo lab doctor --write-list` after a change of the kit.
+//! each, and the students' files as they are shipped. The staff writes it anew with
+//! `cargo lab doctor --write-list` after a change of the kit.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use std::process::Command;
 
 use labgrading::{file_hash, files_under};
 
-use crate::kit::{Kit, STUDENT_CRATES};
+use crate::kit::{Kit, STUDENT_CRATES, is_students};
 use crate::show;
 use crate::trouble::Trouble;
 
@@ -45,17 +46,8 @@ const KIT_OWNED: [&str; 14] = [
 /// Folders of the staff that change no grade.
 const NOT_LISTED: [&str; 3] = ["tests/bugs/", "tests/steps/", "tests/variants/"];
 
-/// The files in students' crates that belong to the kit all the same.
-const CONTRACT: [&str; 8] = [
-    "labkv/Cargo.toml",
-    "labkv/clippy.toml",
-    "labkv/src/lib.rs",
-    "labraft/Cargo.toml",
-    "labraft/build.rs",
-    "labraft/src/lib.rs",
-    "labraft/src/messages.rs",
-    "labraft/src/persister.rs",
-];
+/// Stands in the list before the name of a file that students are to change.
+const SKELETON: &str = "skeleton ";
 
 /// Looks at everything and says what it found. Returns whether all is well.
 pub(crate) fn examine(kit: &Kit) -> Result<bool, Trouble> {
@@ -71,15 +63,17 @@ pub(crate) fn examine(kit: &Kit) -> Result<bool, Trouble> {
 pub(crate) fn write_list(kit: &Kit) -> Result<(), Trouble> {
     let mut text = String::new();
     for (file, hash) in hashes(kit)? {
-        writeln!(text, "{hash} {file}").expect("a String takes any text");
+        let what = if is_students(&file) { SKELETON } else { "" };
+        writeln!(text, "{hash} {what}{file}").expect("a String takes any text");
     }
     let path = kit.root().join(LIST);
     fs::write(&path, text).map_err(|error| Trouble::file("write", &path, &error))
 }
 
-struct Finding {
-    is_well: bool,
-    text: String,
+/// What the doctor found at one place.
+pub(crate) struct Finding {
+    pub(crate) is_well: bool,
+    pub(crate) text: String,
 }
 
 fn rust() -> Result<Finding, Trouble> {
@@ -121,37 +115,61 @@ fn space(_kit: &Kit) -> Finding {
     Finding { is_well: true, text: "free space on disk: not looked at on this platform".into() }
 }
 
-/// Compares the kit's files with the list.
-fn files(kit: &Kit) -> Result<Finding, Trouble> {
+// release: omit begin
+/// The first file in a student's crate that is not as it was shipped, or was not shipped at all.
+pub(crate) fn first_of_a_student(kit: &Kit) -> Result<Option<String>, Trouble> {
+    let listed = read_list(kit)?.into_iter();
+    let shipped: BTreeMap<String, String> =
+        listed.map(|(name, hash)| (name.trim_start_matches(SKELETON).to_owned(), hash)).collect();
+    let present = hashes(kit)?;
+    let is_other = |file: &&String| is_in_students_crate(file) && present.get(*file) != shipped.get(*file);
+    Ok(shipped.keys().chain(present.keys()).find(is_other).cloned())
+}
+// release: omit end
+
+/// What was shipped: the hash of each file, by its name in the list.
+fn read_list(kit: &Kit) -> Result<BTreeMap<String, String>, Trouble> {
     let path = kit.root().join(LIST);
     let list = fs::read_to_string(&path).map_err(|error| Trouble::file("read", &path, &error))?;
-    let shipped: BTreeMap<&str, &str> =
-        list.lines().filter_map(|line| line.split_once(' ')).map(|(hash, file)| (file, hash)).collect();
-    let present = hashes(kit)?;
+    let entries = list.lines().filter_map(|line| line.split_once(' '));
+    Ok(entries.map(|(hash, name)| (name.to_owned(), hash.to_owned())).collect())
+}
+
+/// Compares the kit's files with the list.
+pub(crate) fn files(kit: &Kit) -> Result<Finding, Trouble> {
+    let mut shipped = read_list(kit)?;
+    shipped.retain(|name, _| !name.starts_with(SKELETON));
+    let mut present = hashes(kit)?;
+    present.retain(|file, _| !is_students(file));
     let mut changes = String::new();
     let mut note = |what: &str, file: &str| {
         write!(changes, "\n      {what} {file}").expect("a String takes any text");
     };
     for (file, hash) in &shipped {
-        match present.get(*file) {
+        match present.get(file) {
             None => note("missing", file),
             Some(now) if now != hash => note("changed", file),
             Some(_) => {}
         }
     }
-    present.keys().filter(|file| !shipped.contains_key(file.as_str())).for_each(|file| note("added", file));
+    // What students have lying beside their files is theirs.
+    let is_added = |file: &&String| !shipped.contains_key(*file) && !is_in_students_crate(file);
+    present.keys().filter(is_added).for_each(|file| note("added", file));
     if changes.is_empty() {
         return Ok(Finding {
             is_well: true,
             text: format!("{} kit-owned files are as shipped", shipped.len()),
         });
     }
-    let text =
-        format!("kit-owned files differ from what was shipped; `git checkout -- FILE` restores one{changes}");
+    let text = format!("kit-owned files differ from what was shipped; take them from there again{changes}");
     Ok(Finding { is_well: false, text })
 }
 
-/// The hash of every kit-owned file, by its path in the kit.
+fn is_in_students_crate(file: &str) -> bool {
+    STUDENT_CRATES.iter().any(|package| file.starts_with(&format!("{package}/")))
+}
+
+/// The hash of every file of the kit and of students' crates, by its path in the kit.
 fn hashes(kit: &Kit) -> Result<BTreeMap<String, String>, Trouble> {
     let mut files = Vec::new();
     for owned in KIT_OWNED {
@@ -166,10 +184,6 @@ fn hashes(kit: &Kit) -> Result<BTreeMap<String, String>, Trouble> {
     for file in files {
         let name = file.strip_prefix(kit.root()).unwrap_or(&file).to_string_lossy().replace('\\', "/");
         if NOT_LISTED.iter().any(|folder| name.starts_with(folder)) {
-            continue;
-        }
-        let is_students = STUDENT_CRATES.iter().any(|package| name.starts_with(&format!("{package}/")));
-        if is_students && !CONTRACT.contains(&name.as_str()) {
             continue;
         }
         let hash = file_hash(&file).map_err(|error| Trouble::file("read", &file, &error))?;

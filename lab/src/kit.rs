@@ -12,27 +12,46 @@ use crate::trouble::Trouble;
 /// The crates whose files students write.
 pub(crate) const STUDENT_CRATES: [&str; 2] = ["labraft", "labkv"];
 
-/// Whose code is graded.
+/// The modules that students write: each is one file, or a folder, or both.
+pub(crate) const STUDENT_MODULES: [&str; 3] = ["labraft/src/raft", "labkv/src/server", "labkv/src/client"];
+
+/// True for a file that students write, by its path in the kit.
+pub(crate) fn is_students(path: &str) -> bool {
+    STUDENT_MODULES.iter().any(|module| is_of_module(path, module))
+}
+
+/// True for a file of a module, both by their paths in the kit.
+pub(crate) fn is_of_module(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+/// Whose code is graded, and what follows from that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Code {
-    /// The student's.
-    Student,
-    /// The staff's reference.
-    Solution,
+pub(crate) struct Code {
+    /// What it is called in JSON.
+    pub(crate) name: &'static str,
+    /// What a command line must end in to mean this code.
+    pub(crate) suffix: &'static str,
+    /// The feature of package `tests` that selects it, if it takes one.
+    pub(crate) feature: Option<&'static str>,
+    /// The folders whose files decide how it is graded.
+    folders: &'static [&'static str],
 }
 
 impl Code {
-    pub(crate) fn from_flag(solution: bool) -> Code {
-        if solution { Code::Solution } else { Code::Student }
-    }
+    /// The student's.
+    pub(crate) const STUDENT: Code =
+        Code { name: "student", suffix: "", feature: None, folders: &["labraft/src"] };
 
-    /// What a command line must end in to mean this code.
-    pub(crate) fn suffix(self) -> &'static str {
-        match self {
-            Code::Student => "",
-            Code::Solution => " --solution",
-        }
-    }
+    // release: omit begin
+    /// The staff's reference.
+    pub(crate) const SOLUTION: Code = Code {
+        name: "solution",
+        suffix: " --solution",
+        feature: Some("solution"),
+        folders: &["labraft/src", "solutions/raft"],
+    };
+    // release: omit end
 }
 
 /// A copy of the kit, and where cargo puts what it builds from it.
@@ -53,12 +72,13 @@ impl Kit {
         };
         let target: Option<OsString> = std::env::var_os("CARGO_TARGET_DIR");
         let target = here.join(target.map_or_else(|| root.join("target"), PathBuf::from));
-        Ok(Kit { root: root.to_owned(), target })
+        Ok(Kit::at(root.to_owned(), target))
     }
 
-    /// A copy of this kit. It has a target folder of its own: cargo names what it builds by the place of a
-    /// package *within* its workspace, so two copies that shared one would overwrite each other's work.
-    pub(crate) fn copy_at(root: PathBuf, target: PathBuf) -> Kit {
+    /// The kit in a folder. Each copy of the kit has a target folder of its own: cargo names what it builds
+    /// by the place of a package *within* its workspace, so two copies that shared one would overwrite each
+    /// other's work.
+    pub(crate) fn at(root: PathBuf, target: PathBuf) -> Kit {
         Kit { root, target }
     }
 
@@ -73,10 +93,6 @@ impl Kit {
 
     /// The hash of the files that decide how `code` is graded.
     pub(crate) fn source(&self, code: Code) -> Result<String, Trouble> {
-        let folders: &[&str] = match code {
-            Code::Student => &["labraft/src"],
-            Code::Solution => &["labraft/src", "solutions/raft"],
-        };
-        source_hash(&self.root, folders).map_err(|error| Trouble::file("read", &self.root, &error))
+        source_hash(&self.root, code.folders).map_err(|error| Trouble::file("read", &self.root, &error))
     }
 }

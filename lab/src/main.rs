@@ -2,11 +2,10 @@
 //!
 //! Kit-owned. This file maps commands to functions and results to exit codes. `build.rs` builds a
 //! stage's tests, `process.rs` runs one of them, `grade.rs` runs many, `show.rs` prints, `status.rs`
-//! remembers; `work.rs` and `bugs.rs` grade what is not the working tree itself. Nothing here depends on student code: it is built and run as a child process, so its
-//! compile errors and crashes are results like any other.
+//! remembers. Nothing here depends on student code: it is built and run as a child process, so its compile
+//! errors and crashes are results like any other.
 
 mod args;
-mod bugs;
 mod build;
 mod doctor;
 mod grade;
@@ -14,17 +13,17 @@ mod interrupt;
 mod kit;
 mod process;
 mod show;
+// release: omit begin
+mod staff;
+// release: omit end
 mod status;
 mod trouble;
-mod work;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use labgrading::{Catalog, Class, SeedRange, Test};
 
-use crate::args::{Arguments, BugsArguments, Command, RunArguments, TestArguments};
-use crate::build::Warnings;
+use crate::args::{Arguments, Command, RunArguments, TestArguments};
 use crate::grade::Grades;
 use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
@@ -38,8 +37,7 @@ const FAILED: u8 = 1;
 const OUT_OF_ORDER: u8 = 3;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
+    match Arguments::read().and_then(|arguments| run(&arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {
             show::trouble(&trouble);
@@ -64,20 +62,20 @@ fn run(arguments: &Arguments) -> Result<u8, Trouble> {
         Some(Command::Doctor { write_list: false }) => {
             Ok(if doctor::examine(&kit)? { PASSED } else { OUT_OF_ORDER })
         }
-        Some(Command::Bugs(BugsArguments { names, seeds })) => {
-            Ok(if bugs::run(&catalog, &kit, names, *seeds)? { PASSED } else { FAILED })
-        }
+        // release: omit begin
+        Some(Command::Staff(command)) => staff::run(&catalog, &kit, command),
+        // release: omit end
     }
 }
 
 fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, Trouble> {
     let tests = catalog.select(&arguments.names)?;
-    let code = Code::from_flag(arguments.solution);
+    let code = arguments.code();
     let seeds = |test: &Test| match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => SeedRange { first: seed, last: seed },
         (None, count) => SeedRange { first: 1, last: count.unwrap_or(test.seeds) },
     };
-    let binaries = build::stages(catalog, kit, &tests, code, Warnings::Shown)?;
+    let binaries = build::stages(catalog, kit, &tests, code, None)?;
     let grades = grade::all(&tests, &binaries, seeds, |grade| {
         if !arguments.json {
             show::grade(grade);
@@ -88,7 +86,7 @@ fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, T
     } else {
         show::grades(catalog, &grades);
     }
-    if code == Code::Student {
+    if code == Code::STUDENT {
         status::update(kit, &binaries.source, &grades)?;
     }
     exit_code(&grades)
@@ -115,8 +113,7 @@ fn replay(
         }
         None => catalog.unknown(&arguments.id).into(),
     })?;
-    let code = Code::from_flag(arguments.solution);
-    let binaries = build::stages(catalog, kit, &[test], code, Warnings::Shown)?;
+    let binaries = build::stages(catalog, kit, &[test], arguments.code(), None)?;
     let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
     let what = process::What { seeds, trace: true, keep: arguments.keep.clone() };
     let run = process::run(test, &binaries, &what, &mut |_| {})?;

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_record};
 
@@ -18,6 +20,15 @@ use crate::build::Binaries;
 use crate::interrupt;
 use crate::kit::Code;
 use crate::trouble::Trouble;
+
+/// No more of what a program prints is kept, in bytes: one that never stops is not to fill the memory.
+const PRINTED_MAX: u64 = 4 << 20;
+
+/// A longer line that is no record is taken in pieces of so many bytes.
+const PIECE: u64 = 1 << 16;
+
+/// Nothing is expected any more of a process that has ended, and been silent so long before and after.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a test went.
 #[derive(Clone, Debug)]
@@ -77,28 +88,22 @@ pub(crate) fn run(
 ) -> Result<Run, Trouble> {
     let code = binaries.code;
     let What { seeds, trace, keep } = what.clone();
-    let order = Order { nonce: nonce(), seeds, trace, keep, replay_suffix: code.suffix().into() };
-    let mut child = start(test, binaries.program(test.stage()), &order)?;
-    let mut errors = child.stderr.take().expect("its errors are piped");
-    let errors = thread::spawn(move || {
-        let mut text = Vec::new();
-        // What could be read before an error is all there is.
-        let _ = errors.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    let order = Order { nonce: nonce(), seeds, trace, keep, replay_suffix: code.suffix.into() };
+    let mut child = start(test, binaries.program(test.stage()), &binaries.root, &order)?;
     let output = child.stdout.take().expect("its output is piped");
+    let errors = child.stderr.take().expect("its errors are piped");
     let process_id = child.id();
     running().insert(process_id, child);
     if interrupt::requested() {
         // Started while the others were being ended.
         kill_all();
     }
-    let (mut run, verdict) = read_records(test, &order, output, tell);
+    let heard = listen(order.nonce, output, errors);
+    let (mut run, verdict, errors) = read_records(test, process_id, &heard, tell);
     let mut child = running().remove(&process_id).expect("nobody else takes it");
     let status = child
         .wait()
         .map_err(|error| Trouble::Kit(format!("a test process cannot be waited for: {error}")))?;
-    let errors = errors.join().unwrap_or_default();
     if interrupt::requested() {
         return Err(Trouble::Interrupted("interrupted; no result was saved".into()));
     }
@@ -116,41 +121,95 @@ pub(crate) fn run(
     Ok(run)
 }
 
-/// Reads what a test process says until it closes its output: the run so far, and its verdict with the
-/// hash of the files it is about.
+/// What comes from a test process.
+enum Heard {
+    Record(Record),
+    /// A line that is no record.
+    Printed(String),
+    /// All that it said on standard error.
+    Errors(String),
+}
+
+/// Reads both outputs of a test process, on threads of their own, to their ends.
+fn listen(nonce: String, output: ChildStdout, errors: ChildStderr) -> Receiver<Heard> {
+    let (sender, receiver) = mpsc::channel();
+    let of_errors = sender.clone();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let mut errors = BufReader::new(errors);
+        // What could be read before an error is all there is; what is too much is read, and dropped.
+        let _ = errors.by_ref().take(PRINTED_MAX).read_to_end(&mut text);
+        let _ = std::io::copy(&mut errors, &mut std::io::sink());
+        let _ = of_errors.send(Heard::Errors(String::from_utf8_lossy(&text).into_owned()));
+    });
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let (mut bytes, mut printed) = (Vec::new(), 0);
+        while output.by_ref().take(PIECE).read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            // Only a record is worth to be held in memory whole, however long it is.
+            if bytes.starts_with(nonce.as_bytes()) && !bytes.ends_with(b"\n") {
+                let _ = output.read_until(b'\n', &mut bytes);
+            }
+            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+            bytes.clear();
+            let heard = match parse_record(&nonce, &line) {
+                Some(record) => Heard::Record(record),
+                None if printed > PRINTED_MAX => continue,
+                None => {
+                    printed += line.len() as u64;
+                    Heard::Printed(line)
+                }
+            };
+            if sender.send(heard).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Takes in what a test process says until it closes its outputs: the run so far, its verdict with the
+/// hash of the files it is about, and what it said on standard error.
 fn read_records(
     test: &Test,
-    order: &Order,
-    output: ChildStdout,
+    process_id: u32,
+    heard: &Receiver<Heard>,
     tell: &mut dyn FnMut(&Record),
-) -> (Run, Option<(Outcome, String)>) {
+) -> (Run, Option<(Outcome, String)>, String) {
     let (id, outcome) = (test.id.clone(), Outcome::Passed);
     let mut run = Run { id, seeds: Vec::new(), trace: None, printed: Vec::new(), outcome };
-    let mut verdict = None;
-    let mut output = BufReader::new(output);
-    let mut bytes = Vec::new();
-    while output.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
-        bytes.clear();
-        let Some(record) = parse_record(&order.nonce, &line) else {
-            run.printed.extend(students_own(test, line));
-            continue;
-        };
-        tell(&record);
-        match record {
-            Record::Finished { outcome, source } => verdict = Some((outcome, source)),
-            Record::Trace { text } => run.trace = Some(text),
-            Record::Seed { .. } => run.seeds.push(record),
+    let (mut verdict, mut errors) = (None, String::new());
+    let mut has_ended = false;
+    loop {
+        match heard.recv_timeout(SILENCE) {
+            Ok(Heard::Printed(line)) => run.printed.extend(students_own(test, line)),
+            Ok(Heard::Errors(text)) => errors = text,
+            Ok(Heard::Record(record)) => {
+                tell(&record);
+                match record {
+                    Record::Finished { outcome, source } => verdict = Some((outcome, source)),
+                    Record::Trace { text } => run.trace = Some(text),
+                    Record::Seed { .. } => run.seeds.push(record),
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            // A process may have ended and left another one that holds its outputs open.
+            Err(RecvTimeoutError::Timeout) if has_ended => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let mut running = running();
+                let child = running.get_mut(&process_id).expect("it is removed later");
+                has_ended = !matches!(child.try_wait(), Ok(None));
+            }
         }
     }
-    (run, verdict)
+    (run, verdict, errors)
 }
 
 /// The hash of the files that a program was built from; it is asked to run a test on no seed at all.
-pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> {
+pub(crate) fn source_of(test: &Test, program: &Path, root: &Path) -> Result<String, Trouble> {
     let seeds = SeedRange { first: 1, last: 0 };
     let order = Order { nonce: nonce(), seeds, trace: false, keep: None, replay_suffix: String::new() };
-    let child = start(test, program, &order)?;
+    let child = start(test, program, root, &order)?;
     let output = child.wait_with_output().map_err(|error| Trouble::file("run", program, &error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let source = text.lines().find_map(|line| match parse_record(&order.nonce, line)? {
@@ -160,12 +219,11 @@ pub(crate) fn source_of(test: &Test, program: &Path) -> Result<String, Trouble> 
     source.ok_or_else(|| Trouble::Kit(format!("{} does not say what it was built from", program.display())))
 }
 
-/// Starts a test process and gives it its order.
-fn start(test: &Test, program: &Path, order: &Order) -> Result<Child, Trouble> {
-    // Backtraces show paths as seen from the current folder, which is to be the kit's.
-    let kit = program.ancestors().find(|folder| folder.join("tests/catalog.toml").is_file());
+/// Starts a test process of the copy of the kit in `root`, and gives it its order.
+fn start(test: &Test, program: &Path, root: &Path, order: &Order) -> Result<Child, Trouble> {
     let mut child = Command::new(program)
-        .current_dir(kit.unwrap_or(Path::new(".")))
+        // Backtraces show paths as seen from the current folder.
+        .current_dir(root)
         .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])
         .env("LAB_ORDER_ON_STDIN", "1")
         .stdin(Stdio::piped())
@@ -220,7 +278,7 @@ fn ended_early(test: &Test, run: &Run, status: ExitStatus, errors: &str, code: C
             "  replay    cargo lab replay {} --seed {}{}\n",
             test.id,
             seed + 1,
-            code.suffix()
+            code.suffix
         ));
     }
     Failure { class: Class::Safety, summary, report }

@@ -16,10 +16,14 @@ use crate::process::Run;
 use crate::status::Status;
 use crate::trouble::Trouble;
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
-const DULL: Style = AnsiColor::Yellow.on_default();
-const STRONG: Style = Style::new().bold();
+/// The colour of what is well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// The colour of what is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+/// The colour of what is neither.
+pub(crate) const DULL: Style = AnsiColor::Yellow.on_default();
+/// Headings.
+pub(crate) const STRONG: Style = Style::new().bold();
 
 /// How many failures are reported at length: the tests are in the order in which a student meets the
 /// rules, so the first ones say most.
@@ -29,7 +33,7 @@ const REPORTS_SHOWN: usize = 2;
 const TRACE_TAIL: usize = 40;
 
 /// Prints to standard output. When the reader of a pipe has gone there is nothing left to do.
-fn put(text: impl Display) {
+pub(crate) fn put(text: impl Display) {
     let mut out = anstream::stdout().lock();
     if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
         let code = if error.kind() == ErrorKind::BrokenPipe { 0 } else { 3 };
@@ -37,7 +41,7 @@ fn put(text: impl Display) {
     }
 }
 
-fn painted(style: Style, text: impl Display) -> String {
+pub(crate) fn painted(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -50,6 +54,11 @@ pub(crate) fn trouble(trouble: &Trouble) {
 
 /// One line for one test.
 pub(crate) fn grade(grade: &Grade) {
+    put(grade_line(grade));
+}
+
+/// The line of one test.
+pub(crate) fn grade_line(grade: &Grade) -> String {
     let (word, detail) = match grade.run.failure() {
         None => (painted(GOOD, "ok         "), grade.seeds.to_string()),
         Some(failure) if failure.class == Class::NotStarted => (painted(DULL, "not started"), String::new()),
@@ -61,19 +70,13 @@ pub(crate) fn grade(grade: &Grade) {
     };
     let points = format!("{}/{}", grade.points(), grade.test.points);
     let line = format!("{word}  {points:>5}  {:<28}  {detail}", grade.test.id);
-    put(format_args!("{}\n", line.trim_end()));
+    format!("{}\n", line.trim_end())
 }
 
 /// One line of what the doctor found.
 pub(crate) fn finding(is_well: bool, text: &str) {
     let word = if is_well { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
     put(format_args!("{word}  {text}\n"));
-}
-
-/// One line for one bug, variant or step.
-pub(crate) fn bug(id: &str, name: &str, is_right: bool, said: &str) {
-    let word = if is_right { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
-    put(format_args!("{word}  {id:<8} {name:<36}  {said}\n"));
 }
 
 /// The reports of what failed, and the score table.
@@ -114,7 +117,20 @@ pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
 
 /// All grades as one JSON object.
 pub(crate) fn json(grades: &Grades, code: Code) {
-    let tests: Vec<_> = grades
+    let object = json!({
+        "schema": "raftlab/grades/1",
+        "kit_version": env!("CARGO_PKG_VERSION"),
+        "code": code.name,
+        "points": grades.0.iter().map(Grade::points).sum::<u32>(),
+        "max_points": grades.0.iter().map(|grade| grade.test.points).sum::<u32>(),
+        "tests": tests_json(grades),
+    });
+    put(format_args!("{object}\n"));
+}
+
+/// Each grade as JSON.
+pub(crate) fn tests_json(grades: &Grades) -> Vec<serde_json::Value> {
+    grades
         .0
         .iter()
         .map(|grade| {
@@ -132,16 +148,7 @@ pub(crate) fn json(grades: &Grades, code: Code) {
                 "seeds": grade.run.seeds.iter().filter_map(seed_json).collect::<Vec<_>>(),
             })
         })
-        .collect();
-    let object = json!({
-        "schema": "raftlab/grades/1",
-        "kit_version": env!("CARGO_PKG_VERSION"),
-        "code": if code == Code::Solution { "solution" } else { "student" },
-        "points": grades.0.iter().map(Grade::points).sum::<u32>(),
-        "max_points": grades.0.iter().map(|grade| grade.test.points).sum::<u32>(),
-        "tests": tests,
-    });
-    put(format_args!("{object}\n"));
+        .collect()
 }
 
 fn seed_json(record: &Record) -> Option<serde_json::Value> {
@@ -159,7 +166,7 @@ fn seed_json(record: &Record) -> Option<serde_json::Value> {
 
 /// Where the student is, and what to do next.
 pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
-    let source = kit.source(Code::Student).ok();
+    let source = kit.source(Code::STUDENT).ok();
     let mut next = None;
     let mut is_old = false;
     for stage in &catalog.stages {

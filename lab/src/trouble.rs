@@ -13,10 +13,12 @@ use labgrading::UnknownName;
 pub(crate) enum Trouble {
     /// It was asked for something that does not exist.
     Usage(String),
-    /// The student's code does not compile; the compiler has said why.
+    /// Something does not compile; the compiler has said why.
     DoesNotCompile {
-        /// The student's crate.
+        /// The crate that does not.
         package: String,
+        /// Whether it is one that students write.
+        is_students: bool,
     },
     /// The kit, the toolchain or the machine is at fault.
     Kit(String),
@@ -27,9 +29,9 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Trouble::DoesNotCompile { .. } => 1,
+            Trouble::DoesNotCompile { is_students: true, .. } => 1,
             Trouble::Usage(_) => 2,
-            Trouble::Kit(_) => 3,
+            Trouble::Kit(_) | Trouble::DoesNotCompile { is_students: false, .. } => 3,
             Trouble::Interrupted(_) => 4,
         }
     }
@@ -50,10 +52,16 @@ impl Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Usage(text) | Trouble::Kit(text) | Trouble::Interrupted(text) => f.write_str(text),
-            Trouble::DoesNotCompile { package } => {
+            Trouble::DoesNotCompile { package, is_students: true } => {
                 write!(
                     f,
                     "{package} does not compile, so nothing was graded; the compiler's errors are above"
+                )
+            }
+            Trouble::DoesNotCompile { package, is_students: false } => {
+                write!(
+                    f,
+                    "{package}, a part of the kit, does not compile; `cargo lab doctor` shows what was changed"
                 )
             }
         }

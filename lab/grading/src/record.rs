@@ -46,7 +46,7 @@ pub struct Order {
     pub trace: bool,
     /// The numbers of the faults of a storm to keep; all of them when `None`.
     pub keep: Option<Vec<usize>>,
-    /// What a report's replay command ends in, such as ` --solution`.
+    /// What a report's replay command ends in, so that it runs the same code again; mostly nothing.
     pub replay_suffix: String,
 }
 

@@ -32,9 +32,14 @@ pub fn source_hash(root: &Path, folders: &[&str]) -> io::Result<String> {
 ///
 /// When the file cannot be read.
 pub fn file_hash(file: &Path) -> io::Result<String> {
+    Ok(bytes_hash(&fs::read(file)?))
+}
+
+/// The hash of a file with these contents, in hexadecimal.
+pub fn bytes_hash(content: &[u8]) -> String {
     let mut hash = Fnv::new();
-    hash.write(&fs::read(file)?);
-    Ok(hash.to_hex())
+    hash.write(content);
+    hash.to_hex()
 }
 
 /// All files in a folder and the folders in it.

@@ -7,16 +7,17 @@
 //! the measure of the suite.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use labgrading::{Catalog, Class, SeedRange, Test, files_under};
 
-use crate::build::{self, Warnings};
+use super::work::{Overlay, WorkTree};
+use super::{build_with_log, entries};
 use crate::grade::{self, Grade, Grades};
 use crate::kit::{Code, Kit};
-use crate::show;
+use crate::show::{BAD, GOOD, painted, put};
 use crate::trouble::Trouble;
-use crate::work::WorkTree;
 
 const BUGS: &str = "tests/bugs";
 const VARIANTS: &str = "tests/variants";
@@ -92,7 +93,7 @@ pub(crate) fn run(
         let caught = try_bug(catalog, kit, &tree, bug, seeds.unwrap_or(bug.seeds))?;
         let is_right = caught.as_ref().is_some_and(|catch| catch.class == bug.class);
         all_well &= is_right;
-        show::bug(&bug.id, &bug.name, is_right, &said_of(bug, caught.as_ref()));
+        say(&bug.id, &bug.name, is_right, &said_of(bug, caught.as_ref()));
         table.push_str(&row(bug, caught.as_ref()));
         match &caught {
             Some(catch) if bug.report.is_some() => reports.push_str(&example(bug, catch)),
@@ -115,6 +116,12 @@ pub(crate) fn run(
         }
     }
     Ok(all_well)
+}
+
+/// One line for one bug, variant or step.
+fn say(id: &str, name: &str, is_right: bool, said: &str) {
+    let word = if is_right { painted(GOOD, "ok  ") } else { painted(BAD, "FAIL") };
+    put(format_args!("{word}  {id:<8} {name:<36}  {said}\n"));
 }
 
 const HEAD: &str = "\
@@ -176,7 +183,7 @@ fn try_bug(
 ) -> Result<Option<Catch>, Trouble> {
     tree.lay_over(&patched(kit, &bug.id, &bug.patch)?)?;
     let tests: Vec<&Test> = catalog.tests_of(&bug.stage).collect();
-    let grades = grade_tree(catalog, tree, &tests, Code::Solution, seeds)?;
+    let grades = grade_tree(catalog, tree, &tests, Code::SOLUTION, seeds)?;
     // A failure of the right class counts for more than an earlier one of another.
     let of_class = |grade: &&&Grade| grade.class() == Some(bug.class);
     let failed: Vec<&Grade> = grades.0.iter().filter(|grade| grade.class().is_some()).collect();
@@ -208,15 +215,15 @@ fn seeds_of(grade: &Grade) -> u64 {
 }
 
 fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) -> Result<bool, Trouble> {
-    let mut overlay = Vec::new();
+    let mut overlay = Overlay::default();
     for file in files_under(folder).map_err(|error| Trouble::file("read", folder, &error))? {
         let inside = file.strip_prefix(folder).expect("it lies in the folder").to_owned();
         let content = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-        overlay.push((Path::new("labraft/src").join(inside), content));
+        overlay.files.push((Path::new("labraft/src").join(inside), content));
     }
     tree.lay_over(&overlay)?;
     let tests: Vec<&Test> = catalog.tests.iter().collect();
-    let grades = grade_tree(catalog, tree, &tests, Code::Student, seeds)?;
+    let grades = grade_tree(catalog, tree, &tests, Code::STUDENT, seeds)?;
     // A design with messages of its own is judged by all tests but those that play its peers.
     let (not_judged, judged): (Vec<&Grade>, Vec<&Grade>) =
         grades.0.iter().partition(|grade| grade.class() == Some(Class::NotJudged));
@@ -230,7 +237,7 @@ fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) ->
             not_judged.len()
         ),
     };
-    show::bug("variant", &name_of(folder), failed.is_none(), &said);
+    say("variant", &name_of(folder), failed.is_none(), &said);
     Ok(failed.is_none())
 }
 
@@ -243,7 +250,7 @@ fn try_step(catalog: &Catalog, kit: &Kit, tree: &WorkTree, file: &Path, seeds: u
     let patch = text.find("\n--- ").map_or("", |start| &text[start + 1..]);
     tree.lay_over(&patched(kit, &name_of(file), patch)?)?;
     let tests: Vec<&Test> = catalog.tests.iter().filter(|test| goal.judges(test)).collect();
-    let grades = grade_tree(catalog, tree, &tests, Code::Solution, seeds)?;
+    let grades = grade_tree(catalog, tree, &tests, Code::SOLUTION, seeds)?;
     let should_pass = |grade: &Grade| goal.expects(&grade.test);
     let wrong: Vec<&str> = grades
         .0
@@ -256,7 +263,7 @@ fn try_step(catalog: &Catalog, kit: &Kit, tree: &WorkTree, file: &Path, seeds: u
     } else {
         format!("green or not against expectation: {}", wrong.join(", "))
     };
-    show::bug("step", &name_of(file), wrong.is_empty(), &said);
+    say("step", &name_of(file), wrong.is_empty(), &said);
     Ok(wrong.is_empty())
 }
 
@@ -312,7 +319,11 @@ fn grade_tree(
     code: Code,
     seeds: u64,
 ) -> Result<Grades, Trouble> {
-    let binaries = build::stages(catalog, tree.kit(), tests, code, Warnings::Hidden)?;
+    let mut log = String::new();
+    let binaries = build_with_log(catalog, tree.kit(), tests, code, &mut log).inspect_err(|_| {
+        // A closed standard error takes no more messages; the exit code still tells.
+        let _ = std::io::stderr().write_all(log.as_bytes());
+    })?;
     grade::all(tests, &binaries, |_| SeedRange { first: 1, last: seeds }, |_| {})
 }
 
@@ -361,9 +372,9 @@ fn field(head: &str, key: &str) -> Result<String, String> {
 }
 
 /// The reference's files as a patch changes them.
-fn patched(kit: &Kit, name: &str, patch: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Trouble> {
+fn patched(kit: &Kit, name: &str, patch: &str) -> Result<Overlay, Trouble> {
     let misfit = |why: String| Trouble::Kit(format!("{name} does not fit the reference: {why}"));
-    let mut overlay = Vec::new();
+    let mut overlay = Overlay::default();
     if patch.is_empty() {
         return Ok(overlay);
     }
@@ -376,7 +387,7 @@ fn patched(kit: &Kit, name: &str, patch: &str) -> Result<Vec<(PathBuf, Vec<u8>)>
         let path = kit.root().join(name);
         let text = fs::read_to_string(&path).map_err(|error| Trouble::file("read", &path, &error))?;
         let changed = diffy::apply(&text, &patch).map_err(|error| misfit(error.to_string()))?;
-        overlay.push((PathBuf::from(name), changed.into_bytes()));
+        overlay.files.push((PathBuf::from(name), changed.into_bytes()));
     }
     Ok(overlay)
 }
@@ -405,16 +416,6 @@ fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let mut folders = entries(folder)?;
     folders.retain(|path| path.is_dir());
     Ok(folders)
-}
-
-/// What is in a folder, by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let trouble = |error| Trouble::file("read", folder, &error);
-    let read = fs::read_dir(folder).map_err(trouble)?;
-    let mut paths =
-        read.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<Vec<_>, Trouble>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]

@@ -1,0 +1,70 @@
+//! The commands of those who teach: the catalogue of bugs.
+//!
+//! Kit-owned. A student kit comes without this folder. `bugs.rs` grades what is laid over a work tree
+//! (`work.rs`).
+
+mod bugs;
+mod work;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
+use labgrading::{Catalog, Test};
+
+use crate::args::parse_count;
+use crate::build::{self, Binaries};
+use crate::kit::{Code, Kit};
+use crate::trouble::Trouble;
+use crate::{FAILED, PASSED};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StaffCommand {
+    /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
+    Bugs(BugsArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BugsArguments {
+    /// Bugs (E01), variants (event_loop) or steps (2a-1-voter); all of them when none is named.
+    #[arg(value_name = "ID")]
+    names: Vec<String>,
+    /// Run seeds 1 to N instead of the number each bug allows.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    seeds: Option<u64>,
+}
+
+/// Carries out a command of the staff, and returns the exit code.
+pub(crate) fn run(catalog: &Catalog, kit: &Kit, command: &StaffCommand) -> Result<u8, Trouble> {
+    match command {
+        StaffCommand::Bugs(BugsArguments { names, seeds }) => {
+            Ok(if bugs::run(catalog, kit, names, *seeds)? { PASSED } else { FAILED })
+        }
+    }
+}
+
+/// Builds, with the compiler's errors in `log` and a sign of life for those who watch.
+fn build_with_log(
+    catalog: &Catalog,
+    kit: &Kit,
+    tests: &[&Test],
+    code: Code,
+    log: &mut String,
+) -> Result<Binaries, Trouble> {
+    let spinner = ProgressBar::new_spinner().with_message("building");
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+    let built = build::stages(catalog, kit, tests, code, Some(log));
+    spinner.finish_and_clear();
+    built
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let trouble = |error| Trouble::file("read", folder, &error);
+    let read = fs::read_dir(folder).map_err(trouble)?;
+    let mut paths =
+        read.map(|entry| Ok(entry.map_err(trouble)?.path())).collect::<Result<Vec<_>, Trouble>>()?;
+    paths.sort();
+    Ok(paths)
+}
