@@ -168,3 +168,114 @@ fn an_interrupted_run_says_so_and_saves_nothing() {
 fn help_names_every_command() {
     assert_snapshot!(String::from_utf8_lossy(&lab(&["--help"]).stdout));
 }
+
+/// Writes the files of a submission.
+fn hand_in(class: &Path, name: &str, files: &[(&str, &str)]) {
+    for (file, content) in files {
+        let path = class.join(name).join(file);
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
+        fs::write(path, content).expect("a file can be written");
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The paths of all files in a folder, by name.
+fn listing(folder: &Path) -> Vec<String> {
+    let files = labgrading::files_under(folder).expect("the folder can be read");
+    let name = |file: &PathBuf| file.strip_prefix(folder).expect("it lies in it").display().to_string();
+    let mut names: Vec<String> = files.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+#[test]
+fn a_student_kit_has_what_students_need_and_nothing_of_the_staffs() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let kit = folder.path().join("kit");
+    let output = lab(&["release", path(&kit)]);
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_dir(folder.path()).expect("it can be read").count(), 1, "the draft is gone");
+
+    let files = listing(&kit);
+    for file in &files {
+        let text = read(&kit.join(file)).to_lowercase();
+        let is_free =
+            !text.contains("solutions/") && !text.contains("--solution") && !text.contains("release: ");
+        assert!(is_free && !text.contains("\"solution\""), "{file} speaks of what is not there");
+    }
+    let staffs =
+        ["solutions", "tests/bugs", "tests/steps", "tests/variants", "lab/src/staff", ".ci", ".git/"];
+    let left = files.iter().find(|file| staffs.iter().any(|folder| file.starts_with(folder)));
+    assert_eq!(left, None);
+    for file in
+        ["labraft/src/raft.rs", "tests/catalog.toml", "Cargo.lock", ".cargo/config.toml", "LICENSE-MIT"]
+    {
+        assert!(files.iter().any(|name| name == file), "{file} is missing");
+    }
+    assert_eq!(
+        read(&kit.join("labraft/src/raft.rs")),
+        read(&workspace().join("labraft/src/raft.rs")),
+        "students begin with the skeleton"
+    );
+    assert!(read(&kit.join("README.md")).contains("labraft/src/raft.rs`, the only file you edit in lab 2"));
+    // The list of files is the student kit's own.
+    let output = lab_in(&kit, &["doctor"]).output().expect("the command can be run");
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_kit_for_lab_3_has_the_reference_raft_in_the_place_of_the_empty_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    // An empty folder that is there already will do.
+    let output = lab(&["release", path(folder.path()), "--with-reference-raft"]);
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    let files = listing(folder.path());
+    let raft: Vec<String> =
+        files.iter().filter(|file| file.starts_with("labraft/src/raft")).cloned().collect();
+    let reference = listing(&workspace().join("solutions/raft"));
+    assert_eq!(raft, reference.iter().map(|file| format!("labraft/src/raft/{file}")).collect::<Vec<_>>());
+    assert!(read(&folder.path().join("README.md")).contains("this kit has a complete Raft in it"));
+    assert!(!files.iter().any(|file| file.starts_with("solutions")));
+}
+
+#[test]
+fn a_student_kit_is_not_written_over_anything_nor_from_a_kit_with_answers_in_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let refused = |kit: &Path, place: &Path, expected: i32, words: &str| {
+        let output = lab_in(kit, &["release", path(place)]).output().expect("the command can be run");
+        let text = refusal(&output);
+        assert_eq!(code(&output), expected, "{text}");
+        assert!(text.contains(words) && text.contains("nothing was written"), "{text}");
+    };
+    let full = folder.path().join("full");
+    hand_in(&full, "", &[("file", "content")]);
+    refused(&workspace(), &full, 2, "is not empty; name a new folder");
+    refused(&workspace(), &full.join("file"), 2, "is there already, and no folder");
+    refused(&workspace(), &full.join("no/kit"), 2, "there is no folder");
+    refused(&workspace(), &workspace().join("kit"), 2, "lies in this kit");
+
+    let place = folder.path().join("kit");
+    let copy = copy_of_the_kit();
+    let handout = copy.path().join("handouts/src/0-setup.md");
+    fs::write(&handout, read(&handout) + "\nSee the\nreference.\n").expect("it can be written");
+    refused(copy.path(), &place, 3, "handouts/src/0-setup.md speaks of the reference");
+    fs::write(&handout, "<!-- release: omit begin -->\n").expect("it can be written");
+    let output = lab_in(copy.path(), &["release", path(&place)]).output().expect("the command can be run");
+    assert!(
+        refusal(&output).contains("handouts/src/0-setup.md, line 1: 'release: omit begin' without an end")
+    );
+
+    let file = copy.path().join("labraft/src/raft.rs");
+    fs::write(&file, read(&file) + "// The answer is 42.\n").expect("it can be written");
+    refused(copy.path(), &place, 2, "labraft/src/raft.rs is not as the kit shipped it");
+    fs::write(copy.path().join("tests/src/limits.rs"), "").expect("it can be written");
+    refused(copy.path(), &place, 2, "changed tests/src/limits.rs");
+    assert_eq!(listing(folder.path()), ["full/file"]);
+}

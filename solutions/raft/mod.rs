@@ -1,6 +1,6 @@
 //! The reference Raft, written to be read beside the paper.
 //!
-//! Staff-owned; never part of a student kit. One file per noun: this one holds the server and its state,
+//! Staff-owned. One file per noun: this one holds the server and its state,
 //! `election.rs` how a leader comes to be, `log.rs` the log and its indexes, `replication.rs` how a leader
 //! spreads its log and commits, `follower.rs` what a follower makes of it, `apply.rs` how commands reach
 //! the service, `snapshot.rs` how the log is kept short.

@@ -28,7 +28,16 @@ const ORDER_ON_STDIN: &str = "LAB_ORDER_ON_STDIN";
 const DEFAULT_SEEDS: SeedRange = SeedRange { first: 1, last: 3 };
 
 /// What a replay command ends in outside of `cargo lab`.
-const SUFFIX: &str = if cfg!(feature = "solution") { " --solution" } else { "" };
+const SUFFIX: &str = suffix();
+
+const fn suffix() -> &'static str {
+    // release: omit begin
+    if cfg!(feature = "solution") {
+        return " --solution";
+    }
+    // release: omit end
+    ""
+}
 
 /// Runs the graded test `id` on clusters of `servers` servers.
 ///

@@ -1,9 +1,10 @@
-//! The commands of those who teach: the catalogue of bugs.
+//! The commands of those who teach: the catalogue of bugs, making student kits.
 //!
 //! Kit-owned. A student kit comes without this folder. `bugs.rs` grades what is laid over a work tree
-//! (`work.rs`).
+//! (`work.rs`); `release` writes student kits.
 
 mod bugs;
+mod release;
 mod work;
 
 use std::fs;
@@ -21,6 +22,9 @@ use crate::{FAILED, PASSED};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StaffCommand {
+    /// Write the kit that students get into a new folder.
+    #[command(long_about = release::HELP)]
+    Release(ReleaseArguments),
     /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
     Bugs(BugsArguments),
 }
@@ -35,9 +39,22 @@ pub(crate) struct BugsArguments {
     seeds: Option<u64>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct ReleaseArguments {
+    /// The folder to write the kit into. It must not exist yet, or be empty.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Put the reference Raft in the place of the students' empty one, for a course that starts at lab 3.
+    #[arg(long)]
+    with_reference_raft: bool,
+}
+
 /// Carries out a command of the staff, and returns the exit code.
 pub(crate) fn run(catalog: &Catalog, kit: &Kit, command: &StaffCommand) -> Result<u8, Trouble> {
     match command {
+        StaffCommand::Release(arguments) => {
+            release::run(kit, &arguments.folder, arguments.with_reference_raft).map(|()| PASSED)
+        }
         StaffCommand::Bugs(BugsArguments { names, seeds }) => {
             Ok(if bugs::run(catalog, kit, names, *seeds)? { PASSED } else { FAILED })
         }
