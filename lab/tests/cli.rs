@@ -191,8 +191,73 @@ fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
+#[test]
+fn every_submission_gets_its_own_result() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (class, out) = (folder.path().join("class"), folder.path().join("out"));
+    let skeleton = read(&workspace().join("labraft/src/raft.rs"));
+    let right = read(&workspace().join("tests/variants/event_loop/raft.rs"));
+    let (_, code_of_skeleton) = skeleton.split_once("\n\n").expect("a comment opens the file");
+    let exits = code_of_skeleton.replacen("\n        todo!(", "\n        exit(0);\n        todo!(", 1);
+    let exits = format!("use std::process::exit;\n{exits}");
+    hand_in(&class, "ann", &[("labraft/src/raft.rs", &right), ("labraft/src/lib.rs", "mod mine;\n")]);
+    hand_in(&class, "bea", &[("wrapped/kit/raft.rs", &skeleton), ("notes.txt", "Sorry.")]);
+    hand_in(&class, "cal", &[("raft.rs", "compile_error!(\"left by a student\");\n")]);
+    hand_in(&class, "dan", &[("raft.rs", &exits)]);
+    hand_in(&class, "eve", &[("essay.md", "Raft is about consensus.\n")]);
+    hand_in(
+        &class,
+        "fay",
+        &[("raft/mod.rs", "mod server;\npub use server::*;\n"), ("raft/server.rs", &right)],
+    );
+    let handed_in = listing(&class);
+
+    let arguments = ["grade", path(&class), "2a::vote_table", "--seeds", "2", "--out", path(&out)];
+    let output = lab(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(code(&output), 0, "{said}");
+    assert_snapshot!(String::from_utf8_lossy(&output.stdout).replace(path(&out), "OUT"));
+    assert!(said.contains("[6/6] fay: 1/1 points, graded\n"), "{said}");
+    assert!(!said.contains("compile_error!"), "the compiler's output is not for the screen: {said}");
+
+    assert_eq!(listing(&class), handed_in);
+    let names = ["ann", "bea", "cal", "dan", "eve", "fay", "grades"];
+    let expected = names.iter().flat_map(|name| match *name {
+        "grades" => vec!["grades.json".to_owned()],
+        name => vec![format!("{name}.json"), format!("{name}.txt")],
+    });
+    assert_eq!(listing(&out), expected.collect::<Vec<_>>());
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(&out.join("grades.json"))).expect("it is JSON");
+    let ann = &summary["submissions"][0];
+    assert_eq!(ann["files"][0]["hash"], labgrading::bytes_hash(right.as_bytes()).as_str());
+    assert_eq!((&ann["points"], &ann["tests"][0]["id"]), (&1.into(), &"2a::vote_table".into()));
+    assert!(read(&out.join("cal.txt")).contains("\n1 | compile_error!(\"left by a student\");\n"));
+    assert!(read(&out.join("dan.txt")).contains("the test process ended before its verdict"));
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
+}
+
+#[test]
+fn what_is_no_folder_of_submissions_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let class = folder.path().join("class");
+    let refused = |class: &Path, more: &[&str]| {
+        let output = lab(&[&["grade", path(class)], more].concat());
+        let real = folder.path().canonicalize().expect("it exists");
+        refusal(&output).replace(path(&real), "TEMP").replace(path(folder.path()), "TEMP")
+    };
+    assert_snapshot!(refused(&class, &[]));
+    fs::create_dir(&class).expect("a folder can be made");
+    assert_snapshot!(refused(&class, &[]));
+    hand_in(&class, "grades", &[("raft.rs", "")]);
+    assert_snapshot!(refused(&class, &[]));
+    assert_snapshot!(refused(&class, &["--out", path(&class.join("results/new"))]));
+    assert_snapshot!(refused(&class.join("grades"), &[]));
+    assert_snapshot!(refused(&class.join("grades/raft.rs"), &[]));
+    assert_eq!(listing(&class), ["grades/raft.rs"]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The commands of those who teach: the catalogue of bugs, making student kits.
+//! The commands of those who teach: the catalogue of bugs, grading a class, making student kits.
 //!
-//! Kit-owned. A student kit comes without this folder. `bugs.rs` grades what is laid over a work tree
-//! (`work.rs`); `release` writes student kits.
+//! Kit-owned. A student kit comes without this folder. `bugs.rs` and `class` grade what is laid over a work
+//! tree (`work.rs`); `release` writes student kits.
 
 mod bugs;
+mod class;
 mod release;
 mod work;
 
@@ -22,6 +23,9 @@ use crate::{FAILED, PASSED};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StaffCommand {
+    /// Grade every submission in a folder.
+    #[command(long_about = class::HELP)]
+    Grade(GradeArguments),
     /// Write the kit that students get into a new folder.
     #[command(long_about = release::HELP)]
     Release(ReleaseArguments),
@@ -40,6 +44,25 @@ pub(crate) struct BugsArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct GradeArguments {
+    /// The folder that holds a folder for each submission. Nothing is written to it.
+    #[arg(value_name = "DIR")]
+    submissions: PathBuf,
+    /// Stages (2a) or tests (2a::initial_election); all of them when none is named.
+    #[arg(value_name = "STAGE or ID")]
+    names: Vec<String>,
+    /// Run seeds 1 to N of each test.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    seeds: Option<u64>,
+    /// Where the results go instead of `lab/grades` in cargo's target folder.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Print one JSON object, the content of grades.json, instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ReleaseArguments {
     /// The folder to write the kit into. It must not exist yet, or be empty.
     #[arg(value_name = "DIR")]
@@ -52,6 +75,7 @@ pub(crate) struct ReleaseArguments {
 /// Carries out a command of the staff, and returns the exit code.
 pub(crate) fn run(catalog: &Catalog, kit: &Kit, command: &StaffCommand) -> Result<u8, Trouble> {
     match command {
+        StaffCommand::Grade(arguments) => class::run(catalog, kit, arguments).map(|()| PASSED),
         StaffCommand::Release(arguments) => {
             release::run(kit, &arguments.folder, arguments.with_reference_raft).map(|()| PASSED)
         }
