@@ -45,7 +45,7 @@ fn basic_agree() {
 
 /// Each command is sent to each follower once or twice, not again and again.
 ///
-/// Ten commands of 5,000 bytes, one at a time: the reference sends each of them twice, once to each
+/// Ten commands of 5,000 bytes, one at a time: a plain Raft sends each of them twice, once to each
 /// follower, and a few hundred bytes around it. The limit is the classic one, three times the commands'
 /// bytes, and 200 bytes for each of the thirty messages a second that each server may exchange with each
 /// other one.
@@ -251,7 +251,7 @@ fn backup() {
 /// Few messages: for an election, for ten commands at once, and for an idle second.
 ///
 /// The limits are the classic ones where they count requests of a leader to two followers, and thirty
-/// heartbeats a second for each follower: an election in the reference takes 4 requests, ten commands
+/// heartbeats a second for each follower: an election in a plain Raft takes 4 requests, ten commands
 /// about 10, and an idle second 20.
 #[test]
 fn count() {
@@ -335,7 +335,7 @@ fn service_calls_back() {
 
 /// A command is committed as soon as a majority has answered, without waiting for a tick.
 ///
-/// The reference needs two or three message delays, 3 to 6 ms; one that waits for its next heartbeat
+/// A plain Raft needs two or three message delays, 3 to 6 ms; one that waits for its next heartbeat
 /// needs a twentieth of a second and more. Judged on the median over the seeds.
 #[test]
 fn commit_time() {

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use labgrading::{Class, Record, SeedRange, Test};
+use labgrading::{Class, OWN_MESSAGES, Record, SeedRange, Test};
 
 use crate::build::Binaries;
 use crate::interrupt;
@@ -32,6 +32,12 @@ impl Grade {
 
     pub(crate) fn points(&self) -> u32 {
         if self.class().is_none() { self.test.points } else { 0 }
+    }
+
+    /// True when the servers do not speak in the kit's messages.
+    pub(crate) fn has_own_messages(&self) -> bool {
+        let says_so = |record: &Record| matches!(record, Record::Seed { measures, .. } if measures.contains_key(OWN_MESSAGES));
+        self.class() == Some(Class::NotJudged) || self.run.seeds.iter().any(says_so)
     }
 
     /// The seed that failed, when a seed did.

@@ -62,6 +62,9 @@ pub(crate) fn grade_line(grade: &Grade) -> String {
     let (word, detail) = match grade.run.failure() {
         None => (painted(GOOD, "ok         "), grade.seeds.to_string()),
         Some(failure) if failure.class == Class::NotStarted => (painted(DULL, "not started"), String::new()),
+        Some(failure) if failure.class == Class::NotJudged => {
+            (painted(DULL, "not judged "), "it has messages of its own".into())
+        }
         Some(failure) => {
             let place = grade.failed_seed().map(|seed| format!("seed {seed}: ")).unwrap_or_default();
             let line = failure.summary.lines().next().unwrap_or_default().to_owned();
@@ -82,7 +85,8 @@ pub(crate) fn finding(is_well: bool, text: &str) {
 /// The reports of what failed, and the score table.
 pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
     let failures = || grades.0.iter().filter_map(|grade| grade.run.failure());
-    let reported: Vec<_> = failures().filter(|failure| failure.class != Class::NotStarted).collect();
+    let is_reported = |class| !matches!(class, Class::NotStarted | Class::NotJudged);
+    let reported: Vec<_> = failures().filter(|failure| is_reported(failure.class)).collect();
     for failure in reported.iter().take(REPORTS_SHOWN) {
         put(format_args!("\n{}", failure.report));
     }
@@ -112,6 +116,11 @@ pub(crate) fn grades(catalog: &Catalog, grades: &Grades) {
     put(format_args!("total  {:<width$}  {:>6}  {:>6}\n", "", "", format!("{points}/{points_max}")));
     if let Some(failure) = failures().find(|failure| failure.class == Class::NotStarted) {
         put(format_args!("\n{}\n", capitalized(&failure.summary)));
+    }
+    if grades.0.iter().any(Grade::has_own_messages) {
+        put(format_args!(
+            "\nThe servers have messages of their own, so they were judged by what their services see alone.\n"
+        ));
     }
 }
 

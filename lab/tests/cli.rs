@@ -196,7 +196,7 @@ fn every_submission_gets_its_own_result() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (class, out) = (folder.path().join("class"), folder.path().join("out"));
     let skeleton = read(&workspace().join("labraft/src/raft.rs"));
-    let right = read(&workspace().join("tests/variants/event_loop/raft.rs"));
+    let right = read(&workspace().join("tests/variants/replicators/raft.rs"));
     let (_, code_of_skeleton) = skeleton.split_once("\n\n").expect("a comment opens the file");
     let exits = code_of_skeleton.replacen("\n        todo!(", "\n        exit(0);\n        todo!(", 1);
     let exits = format!("use std::process::exit;\n{exits}");

@@ -11,6 +11,9 @@ use tests::{
     heartbeat, vote_request,
 };
 
+/// Why, what the entries follow (index and term), their terms, and whether they are to be accepted.
+type Row = (&'static str, (usize, Term), &'static [Term], bool);
+
 const CONSISTENCY: &str =
     "a server accepts entries only after one that it has (Raft 5.3, AppendEntries consistency check)";
 const UP_TO_DATE: &str =
@@ -84,7 +87,7 @@ fn sends_entries() {
 #[test]
 fn append_table() {
     graded_script("2b::append_table", 3, |script| {
-        let rows: [(&str, (usize, Term), &[Term], bool); 8] = [
+        let rows: [Row; 8] = [
             ("the first entries follow nothing", (0, 0), &[1, 1], true),
             ("the next ones follow the last", (2, 1), &[1], true),
             ("what is there already does no harm", (0, 0), &[1, 1, 1], true),

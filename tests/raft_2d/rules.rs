@@ -12,6 +12,9 @@ use tests::{
     vote_request,
 };
 
+/// Why, what the entries follow (index and term), their terms, and whether they are to be accepted.
+type Row = (&'static str, (usize, Term), &'static [Term], bool);
+
 const CUT: &str = "a log is cut when a snapshot covers its beginning (Raft 7)";
 const INSTALLED: &str = "a follower takes over a snapshot that is ahead of it (Raft 7, Figure 13)";
 const NOT_BACK: &str = "a service never goes back to an older snapshot (Raft 7)";
@@ -40,7 +43,7 @@ fn snapshot_cuts_log() {
 fn indexes_after_cut() {
     graded_script("2d::indexes_after_cut", 3, |script| {
         take_snapshot(script);
-        let rows: [(&str, (usize, Term), &[Term], bool); 5] = [
+        let rows: [Row; 5] = [
             ("entry 5 of term 2 is the last", (5, 2), &[3], true),
             ("entry 3 of term 2 is the snapshot's last", (3, 2), &[2, 2, 3], true),
             ("entry 4 is not of term 1", (4, 1), &[], false),
