@@ -18,8 +18,8 @@ use std::time::Duration;
 use labraft::{Command, Started};
 use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Purpose, Rule, long_reordering};
 use tests::{
-    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, POLL_INTERVAL,
-    Plan, graded, node_of,
+    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, Plan, graded,
+    node_of,
 };
 
 /// Long enough for any server without a leader to have stood for election several times.
@@ -55,11 +55,11 @@ fn rpc_bytes() {
         const COMMANDS: u64 = 10;
         const BYTES: usize = 5_000;
         cluster.one(3);
-        let (begun, before) = (cluster.now(), bytes_sent(cluster));
+        let (begun, before) = (cluster.now(), cluster.bytes_sent());
         for _ in 0..COMMANDS {
             cluster.one_of_size(3, BYTES);
         }
-        let sent = bytes_sent(cluster) - before;
+        let sent = cluster.bytes_sent() - before;
         let seconds = (cluster.now() - begun).as_secs() + 1;
         let limit = 3 * COMMANDS * BYTES as u64 + 6 * 30 * 200 * seconds;
         if sent > limit {
@@ -221,7 +221,7 @@ fn backup() {
 
         // The leader and one follower, alone, take 50 commands.
         [at(2), at(3), at(4)].iter().for_each(|&server| cluster.disconnect(server));
-        start_many(cluster, first, 50);
+        cluster.start_many(first, 50);
         cluster.sleep(SEVERAL_TIMEOUTS / 4);
         [at(0), at(1)].iter().for_each(|&server| cluster.disconnect(server));
         [at(2), at(3), at(4)].iter().for_each(|&server| cluster.connect(server));
@@ -233,7 +233,7 @@ fn backup() {
         let second = cluster.check_one_leader();
         let third = [at(2), at(3), at(4)].into_iter().find(|&server| server != second).unwrap_or(second);
         cluster.disconnect(third);
-        start_many(cluster, second, 50);
+        cluster.start_many(second, 50);
         cluster.sleep(SEVERAL_TIMEOUTS / 4);
         (0..5).for_each(|server| cluster.disconnect(server));
 
@@ -258,17 +258,17 @@ fn count() {
     graded("2b::count", 3, |cluster| {
         let leader = cluster.check_settled();
         cluster.sleep(Duration::from_secs(1));
-        let idle_from = calls(cluster);
+        let idle_from = cluster.calls_made();
         cluster.sleep(Duration::from_secs(1));
-        check_calls(cluster, idle_from, 2 * 30, "an idle second");
+        cluster.check_calls(idle_from, 2 * 30, "an idle second");
 
-        let before = calls(cluster);
+        let before = cluster.calls_made();
         let begun = cluster.now();
-        let last = start_many(cluster, leader, 10);
+        let last = cluster.start_many(leader, 10);
         if let Some(last) = last {
             cluster.wait_in_term(last.index, last.term, 3);
             let beats = 2 * 30 * ((cluster.now() - begun).as_millis() as u64 / 1_000 + 1);
-            check_calls(cluster, before, (10 + 1 + 3) * 3 + beats, "agreeing on ten commands");
+            cluster.check_calls(before, (10 + 1 + 3) * 3 + beats, "agreeing on ten commands");
         }
     });
 }
@@ -310,7 +310,7 @@ fn dead_peers() {
         cluster.check_quiet(Duration::from_secs(10));
         for _ in 0..5 {
             cluster.sleep(Duration::from_millis(730));
-            time_commit(cluster, 3);
+            cluster.time_commit(3);
         }
         (0..5).for_each(|server| cluster.connect(server));
         cluster.one(5);
@@ -326,7 +326,7 @@ fn service_calls_back() {
         for _ in 0..10 {
             cluster.one(3);
         }
-        if let Some(last) = start_many_anywhere(cluster, 20) {
+        if let Some(last) = cluster.start_with_leaders(20) {
             cluster.wait_in_term(last.index, last.term, 3);
         }
         cluster.one(3);
@@ -344,7 +344,8 @@ fn commit_time() {
         cluster.check_settled();
         for step in 0..7 {
             cluster.sleep(Duration::from_millis(131 + 17 * step));
-            time_commit(cluster, 1);
+            let taken = cluster.time_commit(1);
+            cluster.measure(COMMIT_TIME, taken.as_secs_f64());
         }
     });
 }
@@ -360,10 +361,10 @@ fn backup_time() {
         cluster.one(5);
         let old = cluster.check_settled();
         cluster.disconnect(old);
-        start_many(cluster, old, 40);
+        cluster.start_many(old, 40);
         // The others have forty entries of a later term, and then a leader that begins at their end.
         let second = cluster.check_one_leader();
-        let last = start_many(cluster, second, 40);
+        let last = cluster.start_many(second, 40);
         if let Some(last) = last {
             cluster.wait_in_term(last.index, last.term, 4);
         }
@@ -396,7 +397,7 @@ fn reordered_appends() {
         cluster.add_rule(long_reordering(Leg::Request));
         cluster.add_rule(twice());
         for _ in 0..15 {
-            start_many_anywhere(cluster, 3);
+            cluster.start_with_leaders(3);
             let span = Duration::from_millis(cluster.faults().range(50..600));
             cluster.sleep(span);
         }
@@ -419,13 +420,13 @@ fn held_acks() {
                 leg: Some(Leg::Reply),
                 effect: Effect::Hold,
             });
-            start_many(cluster, leader, 4);
+            cluster.start_many(leader, 4);
             cluster.sleep(Duration::from_millis(20));
             cluster.disconnect(leader);
             cluster.sleep(SEVERAL_TIMEOUTS);
             cluster.connect(leader);
             cluster.sleep(SEVERAL_TIMEOUTS / 2);
-            start_many_anywhere(cluster, 2);
+            cluster.start_with_leaders(2);
             let chosen = cluster.faults().next_u64();
             cluster.release(|held: &HeldMessage| (held.call ^ chosen).is_multiple_of(2));
             cluster.sleep(Duration::from_millis(100));
@@ -448,7 +449,7 @@ fn partial_partition() {
             cluster.cut(other, leader);
             // The one that is cut off from the leader stands again and again, and may depose it.
             for _ in 0..6 {
-                start_many_anywhere(cluster, 2);
+                cluster.start_with_leaders(2);
                 let span = Duration::from_millis(cluster.faults().range(100..900));
                 cluster.sleep(span);
             }
@@ -470,50 +471,10 @@ fn fault_storm() {
     });
 }
 
-/// Starts a command on whoever says that it leads, several times; returns the last that was taken.
-fn start_many_anywhere(cluster: &mut Cluster, commands: usize) -> Option<Started> {
-    let mut last = None;
-    for server in cluster.connected() {
-        if matches!(cluster.get_state(server), Some((_, true))) {
-            last = start_many(cluster, server, commands).or(last);
-        }
-    }
-    last
-}
-
-/// Starts several commands with one server; returns the last that it took.
-fn start_many(cluster: &mut Cluster, server: usize, commands: usize) -> Option<Started> {
-    let mut last = None;
-    for _ in 0..commands {
-        let command = cluster.fresh_command();
-        last = cluster.start(server, &command).or(last);
-    }
-    last
-}
-
 /// Every message arrives twice, the second time up to a second later.
 fn twice() -> Rule {
     let delay = Duration::ZERO..Duration::from_secs(1);
     Rule { links: Links::All, kinds: Kinds::All, leg: None, effect: Effect::Duplicate { chance: 0.5, delay } }
-}
-
-/// Measures how long a command takes until `servers` services have it.
-fn time_commit(cluster: &mut Cluster, servers: usize) {
-    let leader = cluster.check_one_leader();
-    let command = cluster.fresh_command();
-    let begun = cluster.now();
-    let Some(started) = cluster.start(leader, &command) else { return };
-    while cluster.n_committed(started.index) < servers {
-        if cluster.now() - begun > POLL_INTERVAL * 4 {
-            cluster.wait_in_term(started.index, started.term, servers);
-            break;
-        }
-        cluster.sleep(Duration::from_micros(500));
-    }
-    if servers == 1 {
-        let taken = (cluster.now() - begun).as_secs_f64();
-        cluster.measure(COMMIT_TIME, taken);
-    }
 }
 
 fn check_nothing_at(cluster: &mut Cluster, index: usize) {
@@ -536,24 +497,4 @@ fn check_not_committed(cluster: &mut Cluster, started: Started, why: &str) {
             format!("{servers} committed but no majority: entry {} of term {}", started.index, started.term),
         ));
     }
-}
-
-fn calls(cluster: &Cluster) -> u64 {
-    cluster.world().calls_made()
-}
-
-fn check_calls(cluster: &mut Cluster, before: u64, limit: u64, what: &str) {
-    let made = calls(cluster) - before;
-    if made > limit {
-        cluster.fail(Finding::new(
-            labgrading::Class::Performance,
-            "a leader sends about ten heartbeats a second, and new entries once (Raft 5.2, 5.3)",
-            format!("at most {limit} requests for {what}"),
-            format!("too many RPCs: {made} for {what}"),
-        ));
-    }
-}
-
-fn bytes_sent(cluster: &Cluster) -> u64 {
-    (0..cluster.len()).map(|server| cluster.world().traffic(node_of(server)).bytes_sent).sum()
 }

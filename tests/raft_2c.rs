@@ -133,7 +133,7 @@ fn unreliable_agree() {
         make_unreliable(cluster);
         for _ in 0..8 {
             for _ in 0..4 {
-                start_everywhere(cluster);
+                cluster.start_everywhere();
             }
             cluster.one(1);
         }
@@ -154,7 +154,7 @@ fn figure_8_unreliable() {
             if round == 30 {
                 cluster.add_rule(long_reordering(Leg::Reply));
             }
-            let leader = start_everywhere(cluster);
+            let leader = cluster.start_everywhere();
             let wait = if cluster.faults().chance(0.1) { 500 } else { 13 };
             let span = Duration::from_millis(cluster.faults().range(0..wait));
             cluster.sleep(span);
@@ -201,7 +201,7 @@ fn crash_points() {
             let moment = draw_moment(cluster);
             let nth = 1 + cluster.faults().below(3) as u32;
             cluster.crash_at(server, moment, nth, InFlight::Delivered);
-            start_everywhere(cluster);
+            cluster.start_everywhere();
             if cluster.faults().chance(0.3) {
                 // An election, so that votes are among what is saved and answered.
                 let leader = cluster.faults().below(3) as usize;
@@ -211,7 +211,7 @@ fn crash_points() {
             }
             let span = Duration::from_millis(cluster.faults().range(5..250));
             cluster.sleep(span);
-            start_everywhere(cluster);
+            cluster.start_everywhere();
             if cluster.faults().chance(0.6) {
                 cluster.start1(server);
             }
@@ -228,13 +228,13 @@ fn slow_disks() {
         for _ in 0..6 {
             (0..3).for_each(|server| cluster.slow_disk(server, Duration::ZERO..Duration::from_millis(20)));
             for _ in 0..4 {
-                start_everywhere(cluster);
+                cluster.start_everywhere();
                 let span = Duration::from_millis(cluster.faults().range(5..150));
                 cluster.sleep(span);
             }
             let server = cluster.faults().below(3) as usize;
             cluster.restart(server);
-            start_everywhere(cluster);
+            cluster.start_everywhere();
             (0..3).for_each(|server| cluster.slow_disk(server, Duration::ZERO..Duration::ZERO));
             cluster.heal();
             cluster.one(3);
@@ -253,7 +253,7 @@ fn even_cluster() {
             cluster.crash1(first);
             cluster.one(3);
             cluster.crash1(second);
-            start_everywhere(cluster);
+            cluster.start_everywhere();
             cluster.sleep(Duration::from_millis(600));
             cluster.start1(first);
             cluster.one(3);
@@ -296,7 +296,7 @@ fn churn(cluster: &mut Cluster, is_unreliable: bool) {
         }
         // Time in which some client gets a command in, often without an answer before the next fault.
         for _ in 0..7 {
-            last = start_everywhere(cluster).or(last);
+            last = cluster.start_everywhere().or(last);
             let span = Duration::from_millis(cluster.faults().range(20..160));
             cluster.sleep(span);
         }
@@ -304,20 +304,6 @@ fn churn(cluster: &mut Cluster, is_unreliable: bool) {
     cluster.heal();
     (0..5).for_each(|server| cluster.start1(server));
     cluster.one(5);
-}
-
-/// Starts a command with every server that takes one; returns the last that did.
-fn start_everywhere(cluster: &mut Cluster) -> Option<usize> {
-    let mut taker = None;
-    for server in 0..cluster.len() {
-        if cluster.is_up(server) {
-            let command = cluster.fresh_command();
-            if cluster.start(server, &command).is_some() {
-                taker = Some(server);
-            }
-        }
-    }
-    taker
 }
 
 fn make_unreliable(cluster: &mut Cluster) {

@@ -62,7 +62,7 @@ fn snapshot_all_crash() {
         cluster.one(3);
         for _ in 0..5 {
             let commands = SNAPSHOT_EVERY / 2 + cluster.faults().below(SNAPSHOT_EVERY as u64) as usize;
-            start_many(cluster, commands);
+            cluster.start_with_leaders(commands);
             let before = cluster.one(3);
             (0..3).for_each(|server| cluster.crash1(server));
             (0..3).for_each(|server| cluster.start1(server));
@@ -84,7 +84,7 @@ fn snapshot_init() {
     graded("2d::snapshot_init", 3, |cluster| {
         cluster.snapshot_every(SNAPSHOT_EVERY);
         cluster.one(3);
-        start_many(cluster, SNAPSHOT_EVERY + 1);
+        cluster.start_with_leaders(SNAPSHOT_EVERY + 1);
         cluster.one(3);
         (0..3).for_each(|server| cluster.crash1(server));
         (0..3).for_each(|server| cluster.start1(server));
@@ -106,7 +106,7 @@ fn late_snapshots() {
             let leader = cluster.check_settled();
             let behind = (leader + 1) % 3;
             cluster.disconnect(behind);
-            start_many(cluster, SNAPSHOT_EVERY * 2);
+            cluster.start_with_leaders(SNAPSHOT_EVERY * 2);
             cluster.one(2);
             let rule = |effect| Rule {
                 links: Links::To(node_of(behind)),
@@ -123,11 +123,11 @@ fn late_snapshots() {
             cluster.sleep(Duration::from_millis(400));
             cluster.remove_rule(held);
             // It gets a newer snapshot, and entries, before the old ones arrive.
-            start_many(cluster, SNAPSHOT_EVERY / 2);
+            cluster.start_with_leaders(SNAPSHOT_EVERY / 2);
             let span = Duration::from_millis(cluster.faults().range(0..800));
             cluster.sleep(span);
             cluster.release(|_| true);
-            start_many(cluster, SNAPSHOT_EVERY / 2);
+            cluster.start_with_leaders(SNAPSHOT_EVERY / 2);
             cluster.sleep(Duration::from_millis(100));
             if cluster.faults().chance(0.5) {
                 // What the others have is gone from memory, and must be on the disks of a majority.
@@ -152,7 +152,7 @@ fn snapshot_crash_points() {
             let leader = cluster.check_one_leader();
             let behind = (leader + 1) % 3;
             cluster.disconnect(behind);
-            start_many(cluster, SNAPSHOT_EVERY * 2);
+            cluster.start_with_leaders(SNAPSHOT_EVERY * 2);
             cluster.one(2);
             cluster.connect(behind);
             let victim = if cluster.faults().chance(0.7) { behind } else { leader };
@@ -164,7 +164,7 @@ fn snapshot_crash_points() {
             };
             let nth = 1 + cluster.faults().below(3) as u32;
             cluster.crash_at(victim, moment, nth, InFlight::Delivered);
-            start_many(cluster, 3);
+            cluster.start_with_leaders(3);
             let span = Duration::from_millis(cluster.faults().range(50..500));
             cluster.sleep(span);
             cluster.start1(victim);
@@ -217,7 +217,7 @@ fn snapshots(cluster: &mut Cluster, trouble: Trouble, is_unreliable: bool) {
         }
         // Enough commands for a snapshot, most of the time.
         let commands = SNAPSHOT_EVERY / 2 + cluster.faults().below(SNAPSHOT_EVERY as u64) as usize;
-        start_many(cluster, commands);
+        cluster.start_with_leaders(commands);
         if trouble == Trouble::None {
             cluster.one(3);
         } else {
@@ -251,17 +251,5 @@ fn check_log_bytes(cluster: &mut Cluster, server: usize) {
             ),
             format!("log size too large: S{server} has {bytes} bytes of log on its disk"),
         ));
-    }
-}
-
-/// Starts several commands with whoever says that it leads.
-fn start_many(cluster: &mut Cluster, commands: usize) {
-    for server in cluster.connected() {
-        if matches!(cluster.get_state(server), Some((_, true))) {
-            for _ in 0..commands {
-                let command = cluster.fresh_command();
-                cluster.start(server, &command);
-            }
-        }
     }
 }

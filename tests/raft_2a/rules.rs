@@ -229,7 +229,7 @@ fn leader_steps_down() {
 #[test]
 fn heartbeats_hold_off() {
     graded_script("2a::heartbeats_hold_off", 3, |script| {
-        let (shortest, term) = shortest_time_out(script);
+        let (shortest, term) = script.shortest_time_out();
         script.append_entries(1, heartbeat(term + 10, 1));
         script.forget();
         for _ in 0..80 {
@@ -250,7 +250,7 @@ fn heartbeats_hold_off() {
 #[test]
 fn timer_after_grant() {
     graded_script("2a::timer_after_grant", 3, |script| {
-        let (shortest, mut term) = shortest_time_out(script);
+        let (shortest, mut term) = script.shortest_time_out();
         for _ in 0..4 {
             term += 10;
             script.append_entries(1, heartbeat(term, 1));
@@ -287,7 +287,7 @@ fn timer_after_grant() {
 #[test]
 fn stale_leader_ignored() {
     graded_script("2a::stale_leader_ignored", 3, |script| {
-        let (shortest, term) = shortest_time_out(script);
+        let (shortest, term) = script.shortest_time_out();
         let (current, stale) = (term + 20, term + 10);
         script.append_entries(1, heartbeat(current, 1));
         script.forget();
@@ -328,21 +328,6 @@ fn first_heartbeat() {
         let share = (first.at - granted).as_secs_f64() / (second.at - first.at).as_secs_f64();
         script.measure(FIRST_HEARTBEAT, share);
     });
-}
-
-/// How long S0 waits at least before it stands, over a dozen tries, and the term it is in then.
-fn shortest_time_out(script: &mut Script) -> (Duration, Term) {
-    let mut term = 1_000;
-    let mut shortest = SILENCE_MAX;
-    for _ in 0..12 {
-        script.append_entries(1, heartbeat(term, 1));
-        let heard = script.now();
-        script.forget();
-        let (stood, args) = script.wait_for_candidate(term);
-        shortest = shortest.min(stood.saturating_sub(heard));
-        term = args.term + 10;
-    }
-    (shortest, term)
 }
 
 fn candidacy_after(script: &mut Script, term: Term) -> Option<Arrived> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use labraft::{AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
 use tests::{
-    Arrived, Finding, FollowerLog, Request, SILENCE_MAX, Script, append, command, entries, graded_script,
-    heartbeat, vote_request,
+    Arrived, Finding, FollowerLog, Request, Script, append, command, entries, graded_script, heartbeat,
+    vote_request,
 };
 
 /// Why, what the entries follow (index and term), their terms, and whether they are to be accepted.
@@ -464,7 +464,7 @@ fn refused_by_later_term() {
 #[test]
 fn refused_votes_keep_timer() {
     graded_script("2b::refused_votes_keep_timer", 3, |script| {
-        let (shortest, mut term) = shortest_time_out(script);
+        let (shortest, mut term) = script.shortest_time_out();
         term += 10;
         script.append_entries(1, append(term, 1, (0, 0), &[term], 0));
         // The first request raises the term, and may well reset a timer. The others, of the same term, must
@@ -498,7 +498,7 @@ fn refused_votes_keep_timer() {
 #[test]
 fn rejected_appends_hold_off() {
     graded_script("2b::rejected_appends_hold_off", 3, |script| {
-        let (shortest, term) = shortest_time_out(script);
+        let (shortest, term) = script.shortest_time_out();
         let term = term + 10;
         script.append_entries(1, heartbeat(term, 1));
         script.forget();
@@ -514,21 +514,6 @@ fn rejected_appends_hold_off() {
             ));
         }
     });
-}
-
-/// How long S0 waits at least before it stands, over a dozen tries, and the term it is in then.
-fn shortest_time_out(script: &mut Script) -> (Duration, Term) {
-    let mut term = 1_000;
-    let mut shortest = SILENCE_MAX;
-    for _ in 0..12 {
-        script.append_entries(1, heartbeat(term, 1));
-        let heard = script.now();
-        script.forget();
-        let (stood, args) = script.wait_for_candidate(term);
-        shortest = shortest.min(stood.saturating_sub(heard));
-        term = args.term + 10;
-    }
-    (shortest, term)
 }
 
 /// Has S0 stand, and compares the last entry it claims with (index, term).

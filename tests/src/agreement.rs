@@ -73,6 +73,43 @@ impl Cluster {
         }
     }
 
+    /// Starts several commands with one server; returns the last that it took.
+    pub fn start_many(&mut self, server: ServerId, commands: usize) -> Option<Started> {
+        let mut last = None;
+        for _ in 0..commands {
+            let command = self.fresh_command();
+            last = self.start(server, &command).or(last);
+        }
+        last
+    }
+
+    /// Starts several commands with each connected server that says that it leads; returns the last that
+    /// was taken.
+    pub fn start_with_leaders(&mut self, commands: usize) -> Option<Started> {
+        let mut last = None;
+        for server in self.connected() {
+            if matches!(self.get_state(server), Some((_, true))) {
+                last = self.start_many(server, commands).or(last);
+            }
+        }
+        last
+    }
+
+    /// Offers a command to every server that is up and not paused, whatever it says of itself; returns the
+    /// last server that took one.
+    pub fn start_everywhere(&mut self) -> Option<ServerId> {
+        let mut taker = None;
+        for server in 0..self.len() {
+            if self.is_up(server) && !self.members[server].is_paused {
+                let command = self.fresh_command();
+                if self.start(server, &command).is_some() {
+                    taker = Some(server);
+                }
+            }
+        }
+        taker
+    }
+
     /// How many servers' services have received what stands at `index`.
     pub fn n_committed(&self, index: Index) -> usize {
         (0..self.len()).filter(|&server| self.services.applied(server) >= index).count()

@@ -6,6 +6,7 @@
 //! plays all servers but one. `graded.rs` runs a test over its seeds and `report.rs` says what failed.
 
 mod agreement;
+mod budgets;
 mod checks;
 mod cluster;
 mod elections;

@@ -285,12 +285,7 @@ impl Weather<'_> {
             let pause = load.duration(&(Duration::ZERO..COMMAND_INTERVAL * 2));
             self.cluster.sleep(pause.min(left));
             if pause <= left && self.cluster.has_commands() {
-                for server in 0..self.cluster.len() {
-                    if !self.cluster.members[server].is_paused && self.cluster.is_up(server) {
-                        let command = self.cluster.fresh_command();
-                        self.cluster.start(server, &command);
-                    }
-                }
+                self.cluster.start_everywhere();
             }
         }
     }
