@@ -1,7 +1,8 @@
 //! `cargo lab grade`: every submission in a folder, graded as a student's own work is.
 //!
 //! Kit-owned. `submission.rs` decides which files of a submission count, `outside.rs` names lines in them to
-//! look at, `results.rs` writes what came of it. Whatever is wrong with one submission is a result of that one, and the others go on.
+//! look at, `results.rs` writes what came of it. Whatever is wrong with one submission is a result of that
+//! one, and the others go on.
 
 mod outside;
 mod results;
