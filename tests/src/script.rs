@@ -17,7 +17,8 @@ use labraft::{
 };
 use labrpc::sync::{Arc, Mutex};
 use labrpc::{
-    Disk, Effect, InFlight, Kinds, Leg, Links, Moment, Peer, Purpose, Rule, Services, Stream, World, thread,
+    Disk, Effect, InFlight, Kinds, Leg, Links, Moment, Peer, Purpose, Rule, RuleId, Services, Stream, World,
+    thread,
 };
 
 use crate::checks::Request;
@@ -76,6 +77,8 @@ pub struct Script {
     above: Rc<Above>,
     peers: Arc<Mutex<Peers>>,
     random: Stream,
+    /// The rules that hold a peer's replies.
+    holding: RefCell<BTreeMap<ServerId, RuleId>>,
     /// How much of what has arrived the script has read.
     read: usize,
     measures: BTreeMap<String, f64>,
@@ -96,8 +99,9 @@ impl Script {
         let random = world.stream(Purpose::Faults, 0);
         let server = Server::new(S0);
         let measures = BTreeMap::new();
-        let above = Rc::default();
-        let script = Script { world, findings, server, servers, above, peers, random, read: 0, measures };
+        let (above, holding) = (Rc::default(), RefCell::default());
+        let script =
+            Script { world, findings, server, servers, above, peers, random, holding, read: 0, measures };
         script.boot();
         script
     }
@@ -209,7 +213,8 @@ impl Script {
 
     /// From now on the network holds `peer`'s replies to S0 until [`Script::release`].
     pub fn hold_replies(&self, peer: ServerId) {
-        self.reply_rule(peer, Effect::Hold);
+        let rule = self.reply_rule(peer, Effect::Hold);
+        self.holding.borrow_mut().insert(peer, rule);
     }
 
     /// From now on no request of S0's arrives anywhere.
@@ -230,6 +235,14 @@ impl Script {
     /// Lets go of what is held.
     pub fn release_held(&self) {
         self.world.release(|_| true);
+    }
+
+    /// Lets go of what is held, and holds `peer`'s replies no more.
+    pub fn stop_holding(&self, peer: ServerId) {
+        if let Some(rule) = self.holding.borrow_mut().remove(&peer) {
+            self.world.remove_rule(rule);
+        }
+        self.release_held();
     }
 
     /// Lets go of what is held, and holds and loses nothing more.
@@ -266,9 +279,9 @@ impl Script {
         self.world.add_rule(Rule { links, kinds: Kinds::All, leg: Some(Leg::Request), effect });
     }
 
-    fn reply_rule(&self, peer: ServerId, effect: Effect) {
+    fn reply_rule(&self, peer: ServerId, effect: Effect) -> RuleId {
         let links = Links::One(node_of(peer), node_of(S0));
-        self.world.add_rule(Rule { links, kinds: Kinds::All, leg: Some(Leg::Reply), effect });
+        self.world.add_rule(Rule { links, kinds: Kinds::All, leg: Some(Leg::Reply), effect })
     }
 
     fn ask<R: labrpc::Request>(&self, peer: ServerId, args: R) -> R::Reply {
