@@ -126,7 +126,9 @@ fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &s
         return failed(run.test, &again, finding, replay_suffix);
     }
     let shortened = run_seed(RunOf { keep: Some(&keep), ..run }, first.seed, true);
-    let numbers: Vec<String> = keep.iter().map(usize::to_string).collect();
+    // Faults are counted from 1, so 0 keeps none.
+    let kept = if keep.is_empty() { &[0][..] } else { &keep[..] };
+    let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
     let suffix = format!(" --keep {}{replay_suffix}", numbers.join(","));
     match &shortened.outcome {
         Err(finding) => failed(run.test, &shortened, finding, &suffix),
