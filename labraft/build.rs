@@ -10,7 +10,9 @@ mod source;
 use std::path::Path;
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the kit");
+    // Asked when it runs: copies of the kit may share what was compiled for one of them.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
+    let root = Path::new(&folder).parent().expect("the crate lies in the kit");
     let folders = folders();
     let hash = source::source_hash(root, folders).expect("the crate's own files can be read");
     println!("cargo::rustc-env=LABRAFT_SOURCE={hash}");

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 #[cfg(target_os = "linux")]
 use std::{process::Stdio, time::Duration};
 
@@ -42,6 +43,9 @@ fn code(output: &Output) -> i32 {
 }
 
 /// A copy of everything in the kit that is not built.
+/// Copies of the kit are built one at a time, as they share what was compiled.
+static ONE_COPY: Mutex<()> = Mutex::new(());
+
 fn copy_of_the_kit() -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary folder can be made");
     copy_folder(&workspace(), copy.path());
@@ -90,6 +94,7 @@ fn outside_the_kit_nothing_is_done() {
 
 #[test]
 fn code_that_does_not_compile_is_shown_and_names_are_still_checked() {
+    let _alone = ONE_COPY.lock().unwrap_or_else(PoisonError::into_inner);
     let kit = copy_of_the_kit();
     let file = kit.path().join("labraft/src/raft.rs");
     let skeleton = fs::read_to_string(&file).expect("the skeleton can be read");
@@ -110,6 +115,7 @@ fn code_that_does_not_compile_is_shown_and_names_are_still_checked() {
 
 #[test]
 fn a_kit_that_does_not_compile_is_the_kits_fault() {
+    let _alone = ONE_COPY.lock().unwrap_or_else(PoisonError::into_inner);
     let kit = copy_of_the_kit();
     fs::write(kit.path().join("tests/src/limits.rs"), "this is no Rust").expect("it can be written");
     let output = lab_in(kit.path(), &["test", "2a"]).output().expect("the command can be run");

@@ -11,7 +11,7 @@ use super::Kernel;
 use super::context::{Resume, Yielded};
 use super::report::{Cause, Place};
 use super::scheduler::Mode;
-use super::threads::{Holder, NodeId, State, ThreadId};
+use super::threads::{Holder, NodeId, State, ThreadId, ThreadName};
 use crate::constants::SWALLOWED_CRASHES_MAX;
 use crate::record::{Leg, What};
 
@@ -97,15 +97,18 @@ impl Kernel {
 
     /// Destroys the node's threads. Called by the scheduler, between two threads.
     pub(super) fn crash_now(&self, node: NodeId) {
-        let incarnation = {
+        let (incarnation, services) = {
             let mut nodes = self.nodes.borrow_mut();
             let found = &mut nodes[node.0 as usize];
             if !found.up {
                 return;
             }
-            found.crash();
-            found.incarnation
+            let services = found.crash();
+            (found.incarnation, services)
         };
+        // They may own the last handle to something whose destructor takes a lock or wakes a thread. So they
+        // go with a thread of the node, which dies with the others, and not from the scheduler's own stack.
+        self.spawn(node, ThreadName::Given("services".into()), move || drop(services));
         self.note_impairments();
         self.emit(&What::NodeCrashed { node, incarnation });
         self.destroy(|candidate| candidate == node);

@@ -62,13 +62,14 @@ impl Node {
         }
     }
 
-    /// What a crash takes away: all but the disk. A paused or slow node comes back sound.
-    pub(super) fn crash(&mut self) {
+    /// What a crash takes away: all but the disk. A paused or slow node comes back sound. The services are
+    /// returned: their destructors must not run while the nodes are being looked at.
+    pub(super) fn crash(&mut self) -> Option<Rc<Services>> {
         self.up = false;
-        self.services = None;
         self.paused = false;
         self.held_up.clear();
         self.lateness = Duration::ZERO..Duration::ZERO;
+        self.services.take()
     }
 
     /// True when messages that the node sent in this life of it do not arrive any more.

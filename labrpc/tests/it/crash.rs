@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use labrpc::channel::{self, Receiver, Sender};
 use labrpc::sync::{Arc, Condvar, Mutex};
-use labrpc::{Purpose, World, rng, thread};
+use labrpc::{Purpose, Services, World, rng, thread};
 
 use crate::{Echo, echo_server, ms, run, start_plain};
 
@@ -143,6 +143,35 @@ fn three_thousand_crashes_leave_nothing_behind() {
     for seed in 0..3_000 {
         run(seed, |world| crash_somewhere(&world));
     }
+}
+
+/// Services that own the last handle to what a thread of the node waits for, and a value whose destructor
+/// takes a lock.
+#[test]
+fn what_only_services_own_is_destroyed_with_their_node() {
+    let dropped = run(3, |world| {
+        let shared = Arc::new(Shared {
+            alive: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            lock: Mutex::new(0),
+            signals: Mutex::new((0, 0)),
+            signalled: Condvar::new(),
+        });
+        let (contender, node) = (Contender::new(&shared), world.add_node("server"));
+        let started = world.start(node, ms(1_000), move || {
+            let (sender, receiver): (Sender<u64>, Receiver<u64>) = channel::unbounded();
+            thread::spawn(move || while receiver.recv().is_ok() {});
+            Services::new().with(move |Echo(n)| {
+                let _ = (&contender, sender.send(n));
+                n
+            })
+        });
+        assert_eq!(started, Ok(()));
+        thread::sleep(ms(10));
+        world.crash(node);
+        shared.dropped.load(Ordering::Relaxed)
+    });
+    assert_eq!(dropped, 1);
 }
 
 #[test]

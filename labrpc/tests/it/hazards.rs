@@ -83,7 +83,13 @@ fn depth(n: u64) -> u64 {
 
 #[test]
 fn a_loop_without_a_call_into_the_kit_is_named() {
-    assert_snapshot!(last_words("loop"));
+    // Where in the loop the thread was is a matter of chance: only the line is certain.
+    let text = last_words("loop");
+    let without_column = |line: &str| match line.rsplit_once(':') {
+        Some((place, _)) if line.contains("loops without end") => place.to_owned(),
+        _ => line.to_owned(),
+    };
+    assert_snapshot!(text.lines().map(without_column).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
