@@ -14,10 +14,8 @@ mod rules;
 
 use std::time::Duration;
 
-use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Purpose, Rule};
-use tests::{
-    CALLS_RETURN_WITHIN, Cluster, DEPOSED_WITHIN, Finding, Mix, POLL_INTERVAL, Plan, graded, node_of,
-};
+use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Rule};
+use tests::{CALLS_RETURN_WITHIN, Cluster, DEPOSED_WITHIN, Finding, Mix, POLL_INTERVAL, graded, node_of};
 
 /// Long enough for any server without a leader to have stood for election several times.
 const SEVERAL_TIMEOUTS: Duration = Duration::from_secs(2);
@@ -316,9 +314,7 @@ fn quiet_cluster() {
 #[test]
 fn fault_storm() {
     graded("2a::fault_storm", 5, |cluster| {
-        let mut faults = cluster.world().stream(Purpose::Faults, 1);
-        let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(15), 14, Mix::Network);
-        cluster.weather(plan);
+        cluster.storm(Duration::from_secs(15), 14, Mix::Network);
         cluster.check_settled();
     });
 }

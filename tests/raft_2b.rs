@@ -16,10 +16,9 @@ mod rules;
 use std::time::Duration;
 
 use labraft::{Command, Started};
-use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Purpose, Rule, long_reordering};
+use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Rule, long_reordering};
 use tests::{
-    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, Plan, graded,
-    node_of,
+    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, graded, node_of,
 };
 
 /// Long enough for any server without a leader to have stood for election several times.
@@ -464,9 +463,7 @@ fn partial_partition() {
 #[test]
 fn fault_storm() {
     graded("2b::fault_storm", 5, |cluster| {
-        let mut faults = cluster.world().stream(Purpose::Faults, 1);
-        let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(15), 14, Mix::Network);
-        cluster.weather(plan);
+        cluster.storm(Duration::from_secs(15), 14, Mix::Network);
         cluster.one(5);
     });
 }

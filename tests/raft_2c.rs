@@ -13,8 +13,8 @@ mod rules;
 
 use std::time::Duration;
 
-use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Purpose, Rule, long_reordering, unreliable};
-use tests::{Cluster, Mix, Plan, graded};
+use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule, long_reordering};
+use tests::{Cluster, Mix, graded};
 
 /// All servers crash and come back, one by one and together; nothing is lost.
 #[test]
@@ -97,15 +97,7 @@ fn figure_8() {
         cluster.one(1);
         let mut up = 5;
         for _ in 0..120 {
-            let mut leader = None;
-            for server in 0..5 {
-                if cluster.is_up(server) {
-                    let command = cluster.fresh_command();
-                    if cluster.start(server, &command).is_some() {
-                        leader = Some(server);
-                    }
-                }
-            }
+            let leader = cluster.start_everywhere();
             let wait = if cluster.faults().chance(0.1) { 500 } else { 13 };
             let span = Duration::from_millis(cluster.faults().range(0..wait));
             cluster.sleep(span);
@@ -130,7 +122,7 @@ fn figure_8() {
 #[test]
 fn unreliable_agree() {
     graded("2c::unreliable_agree", 5, |cluster| {
-        make_unreliable(cluster);
+        cluster.make_unreliable();
         for _ in 0..8 {
             for _ in 0..4 {
                 cluster.start_everywhere();
@@ -147,7 +139,7 @@ fn unreliable_agree() {
 #[test]
 fn figure_8_unreliable() {
     graded("2c::figure_8_unreliable", 5, |cluster| {
-        make_unreliable(cluster);
+        cluster.make_unreliable();
         cluster.one(1);
         let mut connected = 5;
         for round in 0..150 {
@@ -268,18 +260,15 @@ fn even_cluster() {
 #[test]
 fn fault_storm() {
     graded("2c::fault_storm", 5, |cluster| {
-        let mut faults = cluster.world().stream(Purpose::Faults, 1);
-        let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(15), 20, Mix::Crashes);
-        cluster.weather(plan);
+        cluster.storm(Duration::from_secs(15), 20, Mix::Crashes);
         cluster.one(5);
     });
 }
 
 fn churn(cluster: &mut Cluster, is_unreliable: bool) {
     if is_unreliable {
-        make_unreliable(cluster);
+        cluster.make_unreliable();
     }
-    let mut last = None;
     for _ in 0..20 {
         if cluster.faults().chance(0.2) {
             let server = cluster.faults().below(5) as usize;
@@ -296,7 +285,7 @@ fn churn(cluster: &mut Cluster, is_unreliable: bool) {
         }
         // Time in which some client gets a command in, often without an answer before the next fault.
         for _ in 0..7 {
-            last = cluster.start_everywhere().or(last);
+            cluster.start_everywhere();
             let span = Duration::from_millis(cluster.faults().range(20..160));
             cluster.sleep(span);
         }
@@ -304,12 +293,6 @@ fn churn(cluster: &mut Cluster, is_unreliable: bool) {
     cluster.heal();
     (0..5).for_each(|server| cluster.start1(server));
     cluster.one(5);
-}
-
-fn make_unreliable(cluster: &mut Cluster) {
-    for rule in unreliable() {
-        cluster.add_rule(rule);
-    }
 }
 
 fn draw_moment(cluster: &mut Cluster) -> Moment {

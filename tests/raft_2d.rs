@@ -15,8 +15,8 @@ mod rules;
 
 use std::time::Duration;
 
-use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Purpose, Rule, unreliable};
-use tests::{Cluster, Finding, Mix, Plan, graded, node_of};
+use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule};
+use tests::{Cluster, Finding, Mix, graded, node_of};
 
 /// How many commands a snapshot covers more than the one before.
 const SNAPSHOT_EVERY: usize = 10;
@@ -180,9 +180,7 @@ fn snapshot_crash_points() {
 fn fault_storm() {
     graded("2d::fault_storm", 5, |cluster| {
         cluster.snapshot_every(SNAPSHOT_EVERY);
-        let mut faults = cluster.world().stream(Purpose::Faults, 1);
-        let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(15), 20, Mix::Crashes);
-        cluster.weather(plan);
+        cluster.storm(Duration::from_secs(15), 20, Mix::Crashes);
         cluster.one(5);
     });
 }
@@ -198,9 +196,7 @@ enum Trouble {
 fn snapshots(cluster: &mut Cluster, trouble: Trouble, is_unreliable: bool) {
     cluster.snapshot_every(SNAPSHOT_EVERY);
     if is_unreliable {
-        unreliable().into_iter().for_each(|rule| {
-            cluster.add_rule(rule);
-        });
+        cluster.make_unreliable();
     }
     cluster.one(3);
     let mut leader = cluster.check_one_leader();

@@ -12,8 +12,7 @@ mod cpu_time;
 use std::time::Duration;
 
 use cpu_time::cpu_time;
-use labrpc::{Purpose, unreliable};
-use tests::{Body, Cluster, Mix, Plan, run_unjudged};
+use tests::{Body, Cluster, Mix, run_unjudged};
 
 struct Row {
     name: &'static str,
@@ -47,9 +46,7 @@ fn idle(cluster: &mut Cluster) {
 
 /// The same over a network that delays by up to 26 ms and loses a tenth each way.
 fn lossy(cluster: &mut Cluster) {
-    for rule in unreliable() {
-        cluster.add_rule(rule);
-    }
+    cluster.make_unreliable();
     cluster.sleep(SPAN);
 }
 
@@ -58,9 +55,7 @@ fn lossy(cluster: &mut Cluster) {
 /// after every tenth; then the faults end, and the cluster agrees on one more command.
 fn storm(cluster: &mut Cluster) {
     cluster.snapshot_every(10);
-    let mut faults = cluster.world().stream(Purpose::Faults, 1);
-    let plan = Plan::draw(&mut faults, cluster.len(), Duration::from_secs(10), 12, Mix::Crashes);
-    cluster.weather(plan);
+    cluster.storm(Duration::from_secs(10), 12, Mix::Crashes);
     cluster.one(cluster.len());
 }
 

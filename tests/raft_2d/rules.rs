@@ -284,17 +284,7 @@ fn take_snapshot(script: &Script) {
     script.snapshot_at(3);
     script.append_entries(1, append(2, 1, (0, 0), &[1, 1, 2, 2, 2], 5));
     script.wait_applied(5);
-    let deadline = script.now() + Duration::from_secs(2);
-    while script.disk().last_included.0 != 3 {
-        if script.now() > deadline {
-            script.fail(Finding::liveness(
-                CUT,
-                "S0 saves a state whose snapshot covers entries up to 3",
-                format!("on disk: {:?}", script.disk()),
-            ));
-        }
-        script.sleep(Duration::from_millis(5));
-    }
+    script.wait_for_cut(3);
 }
 
 /// S0 leads, with six entries and a snapshot up to entry 4; S1, which was silent, has none of them.
@@ -309,17 +299,7 @@ fn lead_with_snapshot(script: &mut Script) -> (Term, Vec<Term>) {
         script.start_as_leader(&command(&format!("c{index}")));
     }
     script.wait_applied(6);
-    let deadline = script.now() + Duration::from_secs(2);
-    while script.disk().last_included.0 != 4 {
-        if script.now() > deadline {
-            script.fail(Finding::liveness(
-                CUT,
-                "S0 saves a state whose snapshot covers entries up to 4",
-                format!("on disk: {:?}", script.disk()),
-            ));
-        }
-        script.sleep(Duration::from_millis(5));
-    }
+    script.wait_for_cut(4);
     script.forget();
     script.end_rules();
     let log = logs.lock()[1].terms.clone();

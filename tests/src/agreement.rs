@@ -181,10 +181,7 @@ impl Cluster {
     pub fn wait(&mut self, index: Index, servers: usize) {
         let begun = self.now();
         while self.n_committed(index) < servers {
-            let since = self.fair_window().map(|fair| fair.max(begun));
-            if since.is_some_and(|since| self.now() - since > self.bound_for(index)) {
-                self.fail(self.not_agreed(index, servers, "it was started"));
-            }
+            self.check_in_time(begun, index, servers, || "it was started".into());
             self.sleep(AGREED_POLL);
         }
     }
@@ -197,26 +194,16 @@ impl Cluster {
             if connected.iter().any(|&server| self.get_state(server).is_some_and(|(now, _)| now != term)) {
                 return;
             }
-            let since = self.fair_window().map(|fair| fair.max(begun));
-            if since.is_some_and(|since| self.now() - since > self.bound_for(index)) {
-                self.fail(self.not_agreed(
-                    index,
-                    servers,
-                    &format!("it was started in term {term}, which goes on"),
-                ));
-            }
+            self.check_in_time(begun, index, servers, || {
+                format!("it was started in term {term}, which goes on")
+            });
             self.sleep(AGREED_POLL);
         }
     }
 
     /// Starts `command` with the server that leads the latest term, if there is any.
     fn start_with_a_leader(&mut self, command: &Command) -> Option<(ServerId, Started)> {
-        let connected = self.connected();
-        let leads = |&server: &ServerId| match self.get_state(server) {
-            Some((term, true)) => Some((term, server)),
-            _ => None,
-        };
-        let (_, leader) = connected.iter().filter_map(leads).max()?;
+        let leader = self.latest_leader_of(&self.connected())?;
         Some((leader, self.start(leader, command)?))
     }
 
@@ -244,17 +231,23 @@ impl Cluster {
                     return Waited::Lost;
                 }
             }
-            let since = self.fair_window().map(|fair| fair.max(begun));
-            if since.is_some_and(|since| self.now() - since > self.bound_for(started.index)) {
-                let what = format!("S{leader}, leading term {} all the time, took the command", started.term);
-                self.fail(self.not_agreed(started.index, servers, &what));
-            }
+            let what = || format!("S{leader}, leading term {} all the time, took the command", started.term);
+            self.check_in_time(begun, started.index, servers, what);
             self.sleep(AGREED_POLL);
         }
     }
 
     fn still_leads(&mut self, leader: ServerId, term: Term) -> bool {
         self.connected().contains(&leader) && self.get_state(leader) == Some((term, true))
+    }
+
+    /// Fails the run if an entry that was waited for since `begun` would be everywhere by now in a correct
+    /// cluster.
+    fn check_in_time(&mut self, begun: Duration, index: Index, servers: usize, what: impl Fn() -> String) {
+        let since = self.fair_window().map(|fair| fair.max(begun));
+        if since.is_some_and(|since| self.now() - since > self.bound_for(index)) {
+            self.fail(self.not_agreed(index, servers, &what()));
+        }
     }
 
     /// In what time a correct cluster has an entry everywhere: two seconds, and four round trips for each

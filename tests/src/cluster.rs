@@ -35,7 +35,7 @@ pub struct Cluster {
     fair_since: Option<Duration>,
     /// How many commands were started so far, to tell them apart.
     pub(crate) commands: u64,
-    pub(crate) storm: StormOrder,
+    pub(crate) storm_order: StormOrder,
     measures: BTreeMap<String, f64>,
 }
 
@@ -66,7 +66,7 @@ impl Cluster {
             changed: (Duration::ZERO, 0),
             fair_since: None,
             commands: 0,
-            storm,
+            storm_order: storm,
             measures: BTreeMap::new(),
         };
         (0..servers).for_each(|server| cluster.boot(server));

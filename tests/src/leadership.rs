@@ -112,6 +112,15 @@ impl Cluster {
         }
     }
 
+    /// Which of `servers` leads the latest term, as far as any of them says that it leads.
+    pub(crate) fn latest_leader_of(&self, servers: &[ServerId]) -> Option<ServerId> {
+        let leads = |&server: &ServerId| match self.get_state(server) {
+            Some((term, true)) => Some((term, server)),
+            _ => None,
+        };
+        servers.iter().filter_map(leads).max().map(|(_, leader)| leader)
+    }
+
     fn poll(&mut self) -> Poll {
         let mut poll = Poll { highest_term: 0, leaders: Vec::new() };
         for server in self.connected() {

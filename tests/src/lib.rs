@@ -33,4 +33,4 @@ pub use self::parts::{FollowerLog, append, command, entries, heartbeat, snapshot
 pub use self::run::{Body, ScriptBody, run_unjudged};
 pub use self::script::{Arrived, Script};
 pub use self::server::{node_of, server_of};
-pub use self::storm::{Mix, Plan};
+pub use self::storm::Mix;

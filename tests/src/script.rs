@@ -50,14 +50,12 @@ impl Arrived {
 
 type AnswerVote = dyn Fn(ServerId, &RequestVoteArgs) -> RequestVoteReply + Send;
 type AnswerAppend = dyn FnMut(ServerId, &AppendEntriesArgs) -> AppendEntriesReply + Send;
-type AnswerSnapshot = dyn FnMut(ServerId, &InstallSnapshotArgs) -> InstallSnapshotReply + Send;
 
 /// What the scripted peers share.
 struct Peers {
     arrived: Vec<Arrived>,
     vote: Box<AnswerVote>,
     append: Box<AnswerAppend>,
-    snapshot: Box<AnswerSnapshot>,
 }
 
 /// The service above S0: it takes what arrives, and does what the script has told it to.
@@ -93,7 +91,6 @@ impl Script {
             arrived: Vec::new(),
             vote: Box::new(|_, args| RequestVoteReply { term: args.term, vote_granted: false }),
             append: Box::new(|_, args| AppendEntriesReply { term: args.term, success: true, conflict: None }),
-            snapshot: Box::new(|_, args| InstallSnapshotReply { term: args.term }),
         }));
         (1..servers).for_each(|peer| start_peer(&world, peer, &peers));
         let random = world.stream(Purpose::Faults, 0);
@@ -247,16 +244,8 @@ impl Script {
 
     /// Lets go of what is held, and holds and loses nothing more.
     pub fn release(&self) {
-        self.world.clear_rules();
-        self.world.release(|_| true);
-    }
-
-    /// From now on the peers answer InstallSnapshot like this.
-    pub fn answer_snapshots(
-        &self,
-        answer: impl FnMut(ServerId, &InstallSnapshotArgs) -> InstallSnapshotReply + Send + 'static,
-    ) {
-        self.peers.lock().snapshot = Box::new(answer);
+        self.end_rules();
+        self.release_held();
     }
 
     /// `peer` asks S0 for its vote.
@@ -440,6 +429,21 @@ impl Script {
         }
     }
 
+    /// Waits, no longer than a fair window allows, until the log on S0's disk begins after `index`.
+    pub fn wait_for_cut(&self, index: Index) {
+        let deadline = self.now() + AGREED_WITHIN;
+        while self.disk().last_included.0 != index {
+            if self.now() > deadline {
+                self.fail(Finding::liveness(
+                    "a log is cut when a snapshot covers its beginning (Raft 7)",
+                    format!("S0 saves a state whose snapshot covers entries up to {index}"),
+                    format!("on disk: {:?}", self.disk()),
+                ));
+            }
+            self.sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What is on S0's disk.
     pub fn disk(&self) -> PersistentState {
         Persister::new(Disk::simulated(node_of(S0))).load()
@@ -510,7 +514,7 @@ fn start_peer(world: &World, peer: ServerId, peers: &Arc<Mutex<Peers>>) {
                 let mut peers = snapshots.lock();
                 let request = Request::Snapshot(args.clone());
                 peers.arrived.push(Arrived { at: too.now(), peer, request });
-                (peers.snapshot)(peer, &args)
+                InstallSnapshotReply { term: args.term }
             })
     });
     assert_eq!(started, Ok(()), "a scripted peer starts at once");

@@ -18,7 +18,7 @@ use crate::server::node_of;
 
 /// The faults of a storm, in the order in which they begin.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+struct Plan {
     faults: Vec<Fault>,
     span: Duration,
 }
@@ -90,7 +90,7 @@ const COMMAND_INTERVAL: Duration = Duration::from_millis(150);
 
 impl Plan {
     /// Draws `count` faults that begin within `span`.
-    pub fn draw(random: &mut Stream, servers: usize, span: Duration, count: usize, mix: Mix) -> Plan {
+    fn draw(random: &mut Stream, servers: usize, span: Duration, count: usize, mix: Mix) -> Plan {
         let mut faults: Vec<Fault> = (0..count)
             .map(|_| Fault {
                 at: random.duration(&(Duration::ZERO..span)),
@@ -237,14 +237,22 @@ struct Weather<'a> {
 }
 
 impl Cluster {
+    /// Draws `count` faults that begin within `span`, from a stream of their own, and has them go over the
+    /// cluster as `weather` says.
+    pub fn storm(&mut self, span: Duration, count: usize, mix: Mix) {
+        let mut faults = self.world().stream(Purpose::Faults, 1);
+        let plan = Plan::draw(&mut faults, self.len(), span, count, mix);
+        self.weather(plan);
+    }
+
     /// Has a storm go over the cluster while commands come in, if the stage has any; then lifts all faults,
     /// starts whoever is down, and lets held messages go.
-    pub fn weather(&mut self, plan: Plan) {
-        let keep = self.storm.keep.clone();
+    fn weather(&mut self, plan: Plan) {
+        let keep = self.storm_order.keep.clone();
         let is_kept = |number: usize| keep.as_ref().is_none_or(|keep| keep.contains(&number));
         let faults: Vec<(usize, Fault)> =
             (1..).zip(plan.faults).filter(|(number, _)| is_kept(*number)).collect();
-        *self.storm.faults.lock() =
+        *self.storm_order.faults.lock() =
             faults.iter().map(|(number, fault)| (*number, fault.describe())).collect();
         let mut turns: Vec<(Duration, bool, usize)> = Vec::new();
         for (place, (_, fault)) in faults.iter().enumerate() {
@@ -408,12 +416,8 @@ impl Weather<'_> {
             Target::Server(server) => server,
             Target::Leader => {
                 let is_asked = |server: &ServerId| !self.cluster.members[*server].is_paused;
-                let leads = |server: ServerId| match self.cluster.get_state(server) {
-                    Some((term, true)) => Some((term, server)),
-                    _ => None,
-                };
-                let found = (0..self.cluster.len()).filter(is_asked).filter_map(leads).max();
-                found.map_or(0, |(_, leader)| leader)
+                let asked: Vec<ServerId> = (0..self.cluster.len()).filter(is_asked).collect();
+                self.cluster.latest_leader_of(&asked).unwrap_or(0)
             }
         }
     }

@@ -75,8 +75,13 @@ impl DiskImage {
 
 /// True when a state holds this entry, in its log or under its snapshot.
 pub(crate) fn holds(state: &PersistentState, index: Index, term: Term) -> bool {
-    let covered = state.last_included.0;
-    index <= covered || state.log.get(index - covered - 1).is_some_and(|entry| entry.term == term)
+    index <= state.last_included.0 || term_at(state, index) == Some(term)
+}
+
+/// The term of an entry in a state's log; `None` past its end and under its snapshot.
+fn term_at(state: &PersistentState, index: Index) -> Option<Term> {
+    let place = index.checked_sub(state.last_included.0 + 1)?;
+    state.log.get(place).map(|entry| entry.term)
 }
 
 fn is_same(old: &Entry, new: &Entry) -> bool {
@@ -271,9 +276,4 @@ impl Facts {
         };
         (0..self.servers).filter(stores).collect()
     }
-}
-
-fn term_at(state: &PersistentState, index: Index) -> Option<Term> {
-    let covered = state.last_included.0;
-    (index > covered).then(|| state.log.get(index - covered - 1))?.map(|entry| entry.term)
 }

@@ -155,14 +155,18 @@ pub(super) struct TrueMatch {
 
 impl TrueMatch {
     fn carry(&mut self, life: Life, args: &AppendEntriesArgs) {
+        for (index, entry) in (args.prev_log_index + 1..).zip(&args.entries) {
+            self.carry_one(life, index, entry.term);
+        }
+    }
+
+    fn carry_one(&mut self, life: Life, index: Index, term: Term) {
         let carried = self.carried.entry(life).or_default();
-        for (index, entry) in (args.prev_log_index..).zip(&args.entries) {
-            if carried.len() <= index {
-                carried.resize_with(index + 1, Vec::new);
-            }
-            if !carried[index].contains(&entry.term) {
-                carried[index].push(entry.term);
-            }
+        if carried.len() < index {
+            carried.resize_with(index, Vec::new);
+        }
+        if !carried[index - 1].contains(&term) {
+            carried[index - 1].push(term);
         }
     }
 
@@ -177,11 +181,7 @@ impl Check for TrueMatch {
         match *seen {
             Seen::RequestLeft { from, request: Request::Append(args) } => self.carry(from, args),
             Seen::Started { of, started, .. } => {
-                let carried = self.carried.entry(of).or_default();
-                if carried.len() < started.index {
-                    carried.resize_with(started.index, Vec::new);
-                }
-                carried[started.index - 1].push(started.term);
+                self.carry_one(of, started.index, started.term);
             }
             Seen::RequestDelivered { to, request: Request::Append(args), delivery } => {
                 self.carry(to, args);
