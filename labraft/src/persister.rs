@@ -9,12 +9,13 @@ use labrpc::{Bytes, Disk, Write};
 
 use crate::{Entry, Index, PersistentState, ServerId, Term};
 
-/// What a server keeps through a crash: its [`PersistentState`] and the service's snapshot.
-#[derive(Debug)]
+/// What a server keeps through a crash: its [`PersistentState`] and the service's snapshot. A clone is
+/// another handle to the same disk.
+#[derive(Clone, Debug)]
 pub struct Persister {
     disk: Disk,
     /// What the disk's records stand for.
-    saved: Mutex<Saved>,
+    saved: Arc<Mutex<Saved>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ type Header = (Term, Option<ServerId>, (Index, Term));
 impl Persister {
     /// A persister for what is on `disk`, or will be.
     pub fn new(disk: Disk) -> Persister {
-        let persister = Persister { disk, saved: Mutex::default() };
+        let persister = Persister { disk, saved: Arc::default() };
         let state = persister.load();
         *persister.saved.lock() = Saved { log: state.log, last_included: state.last_included.0 };
         persister
@@ -51,6 +52,11 @@ impl Persister {
     /// The snapshot that was saved last; empty when none was.
     pub fn snapshot(&self) -> Bytes {
         self.disk.read_blob()
+    }
+
+    /// How many bytes of the disk everything but the snapshot takes.
+    pub fn log_bytes(&self) -> usize {
+        self.disk.bytes_without_blob()
     }
 
     /// Saves `state` and keeps the snapshot. Returns once it is on disk.

@@ -62,6 +62,10 @@ enum Place {
 }
 
 impl Content {
+    fn bytes_without_blob(&self) -> usize {
+        self.header.len() + self.records.iter().map(|record| record.len()).sum::<usize>()
+    }
+
     fn apply(&mut self, write: Write) {
         let stay = self.records.len().checked_sub(write.drop_front + write.drop_back);
         let stay = stay.expect("a write cannot drop more records than there are");
@@ -128,6 +132,20 @@ impl Disk {
                 kernel_of(*node, |kernel| kernel.with_node(*node, |n| n.disk.content.blob.clone()))
             }
             Place::Memory(content) => content.lock().blob.clone(),
+        }
+    }
+
+    /// How many bytes header and records take.
+    ///
+    /// # Panics
+    ///
+    /// As [`Disk::read`].
+    pub fn bytes_without_blob(&self) -> usize {
+        match &self.0 {
+            Place::Simulated(node) => kernel_of(*node, |kernel| {
+                kernel.with_node(*node, |node| node.disk.content.bytes_without_blob())
+            }),
+            Place::Memory(content) => content.lock().bytes_without_blob(),
         }
     }
 

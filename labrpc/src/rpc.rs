@@ -56,9 +56,9 @@ impl Peer {
     ///
     /// Returns `None` when no reply came: the request may have been lost, or the reply, or the server
     /// may be down, slow or cut off. `None` never says which, and the request may have been carried
-    /// out all the same. A call to a server that cannot be reached may take seconds to return (0 to 7 s
-    /// in lab 2). The network can deliver a request late, after others sent later, or more than once; a
-    /// call returns once, with the first reply that arrives.
+    /// out all the same. A call to a server that cannot be reached takes up to 7 s to return in lab 2, and
+    /// up to 100 ms in lab 3. The network can deliver a request late, after others sent later, or more than
+    /// once; a call returns once, with the first reply that arrives.
     ///
     /// Do not hold a lock across a call. A thread for each call is cheap, and there is no limit to their
     /// number.
@@ -133,6 +133,20 @@ impl Services {
             }
         };
         self.handlers.push((R::KIND, Box::new(handle)));
+        self
+    }
+
+    /// Adds all services of `other`.
+    ///
+    /// # Panics
+    ///
+    /// When both have a handler for requests of the same kind.
+    #[must_use]
+    pub fn and(mut self, other: Services) -> Services {
+        for (kind, _) in &other.handlers {
+            assert!(!self.offers(kind), "requests of kind {kind} have a handler already");
+        }
+        self.handlers.extend(other.handlers);
         self
     }
 

@@ -188,6 +188,11 @@ impl World {
         self.kernel().emit(&What::Note { node: NodeId::TESTER, text });
     }
 
+    /// Writes a line into the trace, in the column of a node.
+    pub fn note_of(&self, node: NodeId, text: &str) {
+        self.kernel().emit(&What::Note { node, text });
+    }
+
     /// True when a trace is being recorded.
     pub fn is_recording(&self) -> bool {
         self.kernel().recorder.is_recording()
