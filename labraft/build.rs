@@ -7,18 +7,8 @@
 #[path = "../lab/grading/src/source.rs"]
 mod source;
 
-use std::path::Path;
-
 fn main() {
-    // Asked when it runs: copies of the kit may share what was compiled for one of them.
-    let folder = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
-    let root = Path::new(&folder).parent().expect("the crate lies in the kit");
-    let folders = folders();
-    let hash = source::source_hash(root, folders).expect("the crate's own files can be read");
-    println!("cargo::rustc-env=LABRAFT_SOURCE={hash}");
-    for folder in folders {
-        println!("cargo::rerun-if-changed={}", root.join(folder).display());
-    }
+    source::note("LABRAFT_SOURCE", folders());
 }
 
 /// The folders whose files make up the crate.

@@ -127,8 +127,7 @@ impl Cluster {
 
     /// Bytes of log on a server's disk, snapshot not counted.
     pub fn log_bytes(&self, server: ServerId) -> usize {
-        let disk = Disk::simulated(node_of(server)).read();
-        disk.header.len() + disk.records.iter().map(|record| record.len()).sum::<usize>()
+        Disk::simulated(node_of(server)).bytes_without_blob()
     }
 
     /// Has every service make a snapshot after so many commands; 0 for never.

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use labgrading::OWN_MESSAGES;
-use labraft::{ServerId, Term};
+use labraft::{ApplyMsg, Persister, Raft, ServerId, Term};
+use labrpc::channel::Receiver;
+use labrpc::sync::Arc;
 use labrpc::{Purpose, RuleId, Stream, World, thread};
 
 use crate::checks::{Life, Scope};
@@ -25,6 +27,7 @@ pub struct Cluster {
     world: World,
     pub(crate) watch: Rc<Watch>,
     pub(crate) services: Rc<Services>,
+    above: Above,
     pub(crate) members: Vec<Member>,
     faults: Stream,
     /// The rules of the network under which no progress can be asked for.
@@ -39,6 +42,18 @@ pub struct Cluster {
     measures: BTreeMap<String, f64>,
 }
 
+/// What stands on each server and takes what it applies.
+#[derive(Clone)]
+pub(crate) enum Above {
+    /// The kit's own service, which only counts.
+    Counter,
+    /// A service that is part of what is tested. Called on the server's node, in each of its lives.
+    Tested(Rc<Serve>),
+}
+
+/// Starts a service and returns what it offers to others.
+pub(crate) type Serve = dyn Fn(Life, &Arc<Raft>, Receiver<ApplyMsg>, Persister) -> labrpc::Services;
+
 pub(crate) struct Member {
     pub(crate) server: Server,
     pub(crate) is_connected: bool,
@@ -48,7 +63,13 @@ pub(crate) struct Member {
 
 impl Cluster {
     /// Starts `servers` servers on a reliable network.
-    pub(crate) fn new(world: World, servers: usize, watch: Rc<Watch>, storm: StormOrder) -> Cluster {
+    pub(crate) fn new(
+        world: World,
+        servers: usize,
+        watch: Rc<Watch>,
+        storm: StormOrder,
+        above: Above,
+    ) -> Cluster {
         for server in 0..servers {
             let node = world.add_node(&format!("S{server}"));
             assert_eq!(node, node_of(server), "servers are the first nodes of their world");
@@ -60,6 +81,7 @@ impl Cluster {
             world,
             watch,
             services: Rc::new(Services::new(servers)),
+            above,
             members: (0..servers).map(member).collect(),
             faults,
             lossy_rules: Vec::new(),
@@ -103,9 +125,9 @@ impl Cluster {
         thread::sleep(span);
     }
 
-    /// True in stages that have commands.
+    /// True in stages in which the tests themselves start commands.
     pub(crate) fn has_commands(&self) -> bool {
-        self.watch.scope() >= Scope::Logs
+        (Scope::Logs..=Scope::Snapshots).contains(&self.watch.scope())
     }
 
     /// Ends the run with a finding.
@@ -148,9 +170,14 @@ impl Cluster {
     /// Starts a server that is down.
     pub(crate) fn boot(&mut self, server: ServerId) {
         let (world, services, watch) = (self.world.clone(), self.services.clone(), self.watch.clone());
-        let serve = move |raft: &_, messages| {
+        let above = self.above.clone();
+        let serve = move |raft: &_, messages, persister| {
             let life = Life { server, incarnation: world.incarnation(node_of(server)) };
-            service::start(&world, &services, &watch, life, raft, messages);
+            match above {
+                Above::Counter => service::start(&world, &services, &watch, life, raft, messages),
+                Above::Tested(serve) => return serve(life, raft, messages, persister),
+            }
+            labrpc::Services::new()
         };
         match self.members[server].server.start(&self.world, self.members.len(), serve) {
             Err(finding) => self.fail(finding),

@@ -20,7 +20,7 @@ pub struct Finding {
     pub expected: String,
     /// What was seen; the first line of every short report.
     pub seen: String,
-    /// Virtual time.
+    /// Virtual time; zero until the run ends, unless it is known better.
     pub at: Duration,
 }
 
@@ -30,7 +30,8 @@ pub(crate) type Findings = Arc<Mutex<Option<Finding>>>;
 /// Ends the run with a finding. The first one counts.
 pub(crate) fn end_run(world: &World, findings: &Findings, finding: Finding) -> ! {
     let summary = finding.seen.clone();
-    findings.lock().get_or_insert(Finding { at: world.now(), ..finding });
+    let at = if finding.at.is_zero() { world.now() } else { finding.at };
+    findings.lock().get_or_insert(Finding { at, ..finding });
     world.fail(summary)
 }
 

@@ -16,7 +16,7 @@ use labgrading::{Catalog, Class, Failure, Order, Outcome, Record, SeedRange, Tes
 use crate::finding::Finding;
 use crate::limits::{
     BACKUP_TIME, BACKUP_WITHIN, COMMIT_TIME, COMMIT_WITHIN, FIRST_HEARTBEAT, FIRST_HEARTBEAT_SHARE,
-    LEADER_WAIT, LEADER_WITHIN,
+    LEADER_WAIT, LEADER_WITHIN, OPERATION_TIME, OPERATION_TIME_MAX,
 };
 use crate::report::{Context, columns, report, rows_as_text};
 use crate::run::{Body, Play, RunOf, ScriptBody, SeedRun, finding_of, run_seed};
@@ -34,6 +34,9 @@ const fn suffix() -> &'static str {
     // release: omit begin
     if cfg!(feature = "solution") {
         return " --solution";
+    }
+    if cfg!(feature = "reference-raft") {
+        return " --raft reference";
     }
     // release: omit end
     ""
@@ -55,6 +58,17 @@ pub fn graded(id: &str, servers: usize, body: Body) {
 /// When the test fails, or `id` is not in the catalogue.
 pub fn graded_script(id: &str, servers: usize, body: ScriptBody) {
     run_graded(id, servers, Play::Script(body));
+}
+
+/// Runs the graded test `id` on a service of `servers` servers, which make a snapshot when their logs reach
+/// `limit` bytes.
+///
+/// # Panics
+///
+/// When the test fails, or `id` is not in the catalogue.
+#[cfg(feature = "kv")]
+pub fn graded_kv(id: &str, servers: usize, limit: Option<usize>, body: crate::kv::KvBody) {
+    run_graded(id, servers, Play::Service { body, limit });
 }
 
 fn run_graded(id: &str, servers: usize, play: Play) {
@@ -101,7 +115,7 @@ fn run_all(
                     Outcome::Passed
                 }
             }
-            Err(finding) if record => failed(run.test, &seed_run, finding, replay_suffix),
+            Err(finding) if record => failed(run, &seed_run, finding, replay_suffix),
             Err(finding) => explain(run, &seed_run, finding, replay_suffix),
         };
         tell(&seed_run, &outcome);
@@ -123,7 +137,7 @@ fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &s
     let total = first.faults.len();
     let keep = shorten(run, first.seed, finding, first.faults.iter().map(|(number, _)| *number).collect());
     if run.keep.is_some() || keep.len() == total {
-        return failed(run.test, &again, finding, replay_suffix);
+        return failed(run, &again, finding, replay_suffix);
     }
     let shortened = run_seed(RunOf { keep: Some(&keep), ..run }, first.seed, true);
     // Faults are counted from 1, so 0 keeps none.
@@ -131,8 +145,8 @@ fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &s
     let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
     let suffix = format!(" --keep {}{replay_suffix}", numbers.join(","));
     match &shortened.outcome {
-        Err(finding) => failed(run.test, &shortened, finding, &suffix),
-        Ok(_) => failed(run.test, &again, finding, replay_suffix),
+        Err(finding) => failed(run, &shortened, finding, &suffix),
+        Ok(_) => failed(run, &again, finding, replay_suffix),
     }
 }
 
@@ -223,12 +237,12 @@ fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
             seen,
         )
     };
-    failed(run.test, &first, &finding, replay_suffix)
+    failed(run, &first, &finding, replay_suffix)
 }
 
-fn failed(test: &Test, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
-    let context = Context { trace: recorded.trace.as_ref(), faults: &recorded.faults };
-    failure(finding, report(test, recorded.seed, finding, context, replay_suffix))
+fn failed(run: RunOf<'_>, recorded: &SeedRun, finding: &Finding, replay_suffix: &str) -> Outcome {
+    let context = Context { trace: recorded.trace.as_ref(), servers: run.servers, faults: &recorded.faults };
+    failure(finding, report(run.test, recorded.seed, finding, context, replay_suffix))
 }
 
 fn failure(finding: &Finding, report: String) -> Outcome {
@@ -244,7 +258,7 @@ struct MedianLimit {
     seen: &'static str,
 }
 
-const MEDIAN_LIMITS: [MedianLimit; 4] = [
+const MEDIAN_LIMITS: [MedianLimit; 5] = [
     MedianLimit {
         measure: LEADER_WAIT,
         at_most: LEADER_WITHIN.as_secs_f64(),
@@ -273,6 +287,13 @@ const MEDIAN_LIMITS: [MedianLimit; 4] = [
         expected: "a follower with forty wrong entries catches up within 2.5 s",
         seen: "in half of the runs a follower with forty wrong entries took this many seconds or more to catch up:",
     },
+    MedianLimit {
+        measure: OPERATION_TIME,
+        at_most: OPERATION_TIME_MAX.as_secs_f64(),
+        checked: "an operation waits for messages, not for the next heartbeat (median over all seeds)",
+        expected: "33 ms for an operation, on average",
+        seen: "in half of the runs an operation took this many seconds or more, on average:",
+    },
 ];
 
 fn judge_measures(
@@ -291,6 +312,14 @@ fn judge_measures(
         }
     }
     Outcome::Passed
+}
+
+/// The hash of the files that this program was built from.
+fn source() -> String {
+    #[cfg(feature = "kv")]
+    return format!("{}-{}", labraft::SOURCE_HASH, labkv::SOURCE_HASH);
+    #[cfg(not(feature = "kv"))]
+    labraft::SOURCE_HASH.into()
 }
 
 fn read_order() -> Order {
@@ -329,7 +358,7 @@ fn end_with_report(fatal: &Fatal) {
             measures: BTreeMap::new(),
         },
     );
-    send(&order, &Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
+    send(&order, &Record::Finished { outcome, source: source() });
 }
 
 fn send(order: &Order, record: &Record) {
@@ -343,7 +372,7 @@ fn answer(run: RunOf<'_>, order: &Order) {
     *ORDER.lock() = Some(order.clone());
     let outcome = run_all(run, order.seeds, &order.replay_suffix, order.trace, &mut |seed_run, outcome| {
         if let Some(trace) = &seed_run.trace {
-            send(order, &Record::Trace { text: columns(trace) });
+            send(order, &Record::Trace { text: columns(trace, run.servers) });
         }
         send(
             order,
@@ -356,7 +385,7 @@ fn answer(run: RunOf<'_>, order: &Order) {
             },
         );
     });
-    send(order, &Record::Finished { outcome, source: labraft::SOURCE_HASH.into() });
+    send(order, &Record::Finished { outcome, source: source() });
 }
 
 /// The seeds that `LAB_SEED` or `LAB_SEEDS` ask for.

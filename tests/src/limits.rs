@@ -76,6 +76,19 @@ pub const PER_ENTRY_OF_CONFLICT: Duration = Duration::from_millis(40);
 /// [`FAILED_ELECTIONS_MAX`].
 pub const AGREED_AT_LAST: Duration = Duration::from_secs(120);
 
+/// An operation of a client returns within this time under a fair network: the longest that an election may
+/// take, a hundred calls of 0.1 s to servers that do not answer, and 20 s for a server or a client that
+/// waits a while before it tries something else.
+pub const OPERATION_WITHIN: Duration = Duration::from_secs(90);
+
+/// The measure that [`OPERATION_TIME_MAX`] limits: how long the operations of one client take that has the
+/// service to itself, on average, in seconds.
+pub const OPERATION_TIME: &str = "operation_s";
+
+/// A third of a heartbeat's interval, as in the classic test: a service that does one operation with each
+/// heartbeat takes three times as long. Judged on the median over the seeds.
+pub const OPERATION_TIME_MAX: Duration = Duration::from_millis(33);
+
 /// How often the harness looks whether a command was applied.
 pub(crate) const AGREED_POLL: Duration = Duration::from_millis(10);
 

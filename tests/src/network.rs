@@ -83,7 +83,11 @@ impl Cluster {
 
     /// Adds a rule to the network.
     pub fn add_rule(&mut self, rule: Rule) -> RuleId {
-        self.world().note_network(&rule.describe(|node| format!("S{}", server_of(node))));
+        let name = |node| match server_of(node).checked_sub(self.len()) {
+            None => format!("S{}", server_of(node)),
+            Some(client) => format!("C{client}"),
+        };
+        self.world().note_network(&rule.describe(name));
         let is_fair = match &rule.effect {
             Effect::Delay(range) => range.end <= FAIR_DELAY,
             Effect::Duplicate { .. } => true,

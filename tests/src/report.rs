@@ -22,6 +22,8 @@ const LINE_MAX: usize = 110;
 pub(crate) struct Context<'a> {
     /// Its trace.
     pub(crate) trace: Option<&'a Trace>,
+    /// How many servers its cluster has; the nodes after them are clients.
+    pub(crate) servers: usize,
     /// The faults of its storm, by number.
     pub(crate) faults: &'a [(usize, String)],
 }
@@ -38,7 +40,9 @@ pub(crate) fn report(
     let time = seconds(finding.at);
     let mut put = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes any text");
     put(format_args!("FAIL {}  seed {seed}  t={time}s  ({})", test.id, finding.class));
-    put(format_args!("  {}", finding.seen.replace('\n', "\n  ")));
+    for line in finding.seen.lines() {
+        put(format_args!("{}{line}", if line.is_empty() { "" } else { "  " }));
+    }
     if finding.class == Class::NotStarted {
         return text;
     }
@@ -52,7 +56,7 @@ pub(crate) fn report(
     }
     if let Some(trace) = context.trace {
         put(format_args!("  last events"));
-        for node in 1..trace.names().len() {
+        for node in 1..=context.servers {
             for line in last_events(trace, NodeId(node as u32), finding.at) {
                 put(format_args!("    {line}"));
             }
@@ -95,23 +99,29 @@ pub(crate) fn rows_as_text(trace: &Trace) -> Vec<String> {
     trace.rows().iter().map(line).collect()
 }
 
-/// The trace as text: a row per event, a column per server, the tester's rows across.
-pub(crate) fn columns(trace: &Trace) -> String {
+/// The trace as text: a row per event, a column per server, one for all clients, the tester's rows across.
+pub(crate) fn columns(trace: &Trace, servers: usize) -> String {
     const PAGE: usize = 240;
-    let servers = trace.names().len() - 1;
-    let width = PAGE.checked_div(servers).unwrap_or(PAGE).clamp(34, 60);
+    let has_clients = trace.names().len() > servers + 1;
+    let columns = servers + usize::from(has_clients);
+    let width = PAGE.checked_div(columns).unwrap_or(PAGE).clamp(34, 60);
     let mut text = format!("{:>12}", "t");
-    for name in &trace.names()[1..] {
-        write!(text, "  {name:<width$}").expect("a String takes any text");
+    let headings = trace.names().iter().skip(1).take(servers).map(String::as_str);
+    for heading in headings.chain(has_clients.then_some("clients")) {
+        write!(text, "  {heading:<width$}").expect("a String takes any text");
     }
     text = format!("{}\n", text.trim_end());
     for row in trace.rows() {
-        let says = trace.text(row);
+        let mut says = trace.text(row);
+        let place = (row.node.0 as usize).min(servers + 1);
+        if place > servers {
+            says.insert_str(0, &format!("{}: ", trace.names()[row.node.0 as usize]));
+        }
         if row.node == NodeId::TESTER {
             writeln!(text, "{:>12}  -- {says}", seconds(row.at)).expect("a String takes any text");
             continue;
         }
-        let indent = (row.node.0 as usize - 1) * (width + 2);
+        let indent = (place - 1) * (width + 2);
         for (number, part) in wrapped(&says, width).enumerate() {
             let time = if number == 0 { seconds(row.at) } else { String::new() };
             writeln!(text, "{time:>12}  {:indent$}{part}", "").expect("a String takes any text");

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use labgrading::{Class, Test};
-use labrpc::{Cause, Config, Failure, Report, Trace};
+use labrpc::constants::{UNREACHABLE_LAB2, UNREACHABLE_LAB3};
+use labrpc::{Cause, Config, Failure, Report, Trace, World};
 use parking_lot::Mutex;
 
 use crate::checks::Scope;
-use crate::cluster::Cluster;
+use crate::cluster::{Above, Cluster};
 use crate::finding::{Finding, Findings};
 use crate::script::Script;
 use crate::storm::StormOrder;
@@ -32,6 +33,13 @@ pub(crate) enum Play {
     Cluster(Body),
     /// With one real server.
     Script(ScriptBody),
+    /// With a service on a cluster, and its clients.
+    #[cfg(feature = "kv")]
+    Service {
+        body: crate::kv::KvBody,
+        /// At how many bytes of log servers make a snapshot.
+        limit: Option<usize>,
+    },
 }
 
 /// What there is to run.
@@ -66,7 +74,9 @@ pub(crate) struct SeedRun {
 
 /// Runs a test on a seed.
 pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
+    let scope = Scope::of_stage(run.test.stage());
     let config = Config {
+        unreachable: if scope == Scope::Service { UNREACHABLE_LAB3 } else { UNREACHABLE_LAB2 },
         time_limit: run.test.time_limit(),
         step_limit: run.test.step_limit,
         record,
@@ -79,15 +89,20 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
     let RunOf { servers, play, keep, .. } = run;
     let storm = StormOrder { keep: keep.map(<[usize]>::to_vec), ..StormOrder::default() };
     let faults = storm.faults.clone();
-    let scope = Scope::of_stage(run.test.stage());
     let report = panic::catch_unwind(AssertUnwindSafe(|| {
         labrpc::run(&config, move |world| match play {
             Play::Cluster(body) => {
-                let watch = Rc::new(Watch::new(world.clone(), servers, scope, found));
-                world.observe(watch.clone());
-                let mut cluster = Cluster::new(world, servers, watch, storm);
+                let watch = watch(&world, servers, scope, found);
+                let mut cluster = Cluster::new(world, servers, watch, storm, Above::Counter);
                 body(&mut cluster);
                 cluster.into_measures()
+            }
+            #[cfg(feature = "kv")]
+            Play::Service { body, limit } => {
+                let watch = watch(&world, servers, scope, found);
+                let mut service = crate::kv::KvCluster::new(world, servers, watch, storm, limit);
+                body(&mut service);
+                service.finish()
             }
             Play::Script(body) => {
                 let mut script = Script::new(world, servers, found);
@@ -122,6 +137,13 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
     }
 }
 
+/// Has all checks watch the world.
+fn watch(world: &World, servers: usize, scope: Scope, findings: Findings) -> Rc<Watch> {
+    let watch = Rc::new(Watch::new(world.clone(), servers, scope, findings));
+    world.observe(watch.clone());
+    watch
+}
+
 /// Runs a cluster outside of any test, for benchmarks; with or without the checks. Returns the virtual
 /// time it took.
 ///
@@ -137,7 +159,7 @@ pub fn run_unjudged(servers: usize, seed: u64, is_watched: bool, body: Body) -> 
         } else {
             watch.turn_off();
         }
-        body(&mut Cluster::new(world, servers, watch, StormOrder::default()));
+        body(&mut Cluster::new(world, servers, watch, StormOrder::default(), Above::Counter));
     });
     if let Err(failure) = report.outcome {
         panic!("a benchmark does not fail: {failure}");

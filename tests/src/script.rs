@@ -15,6 +15,7 @@ use labraft::{
     InstallSnapshotReply, PersistentState, Persister, Raft, RaftServer, RequestVoteArgs, RequestVoteReply,
     ServerId, Started, Term,
 };
+use labrpc::channel::Receiver;
 use labrpc::sync::{Arc, Mutex};
 use labrpc::{
     Disk, Effect, InFlight, Kinds, Leg, Links, Moment, Peer, Purpose, Rule, RuleId, Services, Stream, World,
@@ -106,7 +107,7 @@ impl Script {
     fn boot(&self) {
         let above = self.above.clone();
         let world = self.world.clone();
-        let serve = move |raft: &Arc<Raft>, messages: labrpc::channel::Receiver<ApplyMsg>| {
+        let serve = move |raft: &Arc<Raft>, messages: Receiver<ApplyMsg>, _| {
             let raft = raft.clone();
             world.spawn_on(node_of(S0), "service", move || {
                 for message in messages.iter() {
@@ -119,6 +120,7 @@ impl Script {
                     }
                 }
             });
+            Services::new()
         };
         match self.server.start(&self.world, self.servers, serve) {
             Ok(true) => {}

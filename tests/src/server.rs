@@ -11,7 +11,7 @@ use labraft::{
 };
 use labrpc::channel::{self, Receiver};
 use labrpc::sync::{Arc, Mutex};
-use labrpc::{Disk, NoResult, NodeId, Peer, Request, World, thread};
+use labrpc::{Disk, NoResult, NodeId, Peer, Request, Services, World, thread};
 
 use crate::finding::Finding;
 use crate::limits::ANSWER_WITHIN;
@@ -41,8 +41,8 @@ impl Server {
     }
 
     /// Starts the server, one of `servers`, from what is on its disk. `serve` is then called on its node,
-    /// to start what takes the messages that the server applies. Tells whether the server speaks in the
-    /// kit's messages.
+    /// to start what takes the messages that the server applies, and returns what that offers to others.
+    /// Tells whether the server speaks in the kit's messages.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Server {
         &self,
         world: &World,
         servers: usize,
-        serve: impl FnOnce(&Arc<Raft>, Receiver<ApplyMsg>) + 'static,
+        serve: impl FnOnce(&Arc<Raft>, Receiver<ApplyMsg>, Persister) -> Services + 'static,
     ) -> Result<bool, Finding> {
         let (id, node) = (self.id, node_of(self.id));
         let peers = (0..servers).map(|peer| Peer::simulated(node_of(peer))).collect();
@@ -60,12 +60,13 @@ impl Server {
         let readable = is_readable.clone();
         let started = world.start(node, ANSWER_WITHIN, move || {
             let (apply, applied) = channel::bounded(0);
-            let raft = Raft::make(peers, id, Persister::new(Disk::simulated(node)), apply);
-            serve(&raft, applied);
+            let persister = Persister::new(Disk::simulated(node));
+            let raft = Raft::make(peers, id, persister.clone(), apply);
+            let above = serve(&raft, applied, persister);
             let services = raft.services();
             readable.set(services.offers(AppendEntriesArgs::KIND));
             *slot.lock() = Some(raft);
-            services
+            services.and(above)
         });
         match started {
             // A server that crashes while it starts is down, which is no mistake of its own.

@@ -1,4 +1,4 @@
-//! The service above each server of a test cluster: it takes what its server applies, and snapshots.
+//! The service above each server of a cluster in lab 2: it takes what its server applies, and snapshots.
 //!
 //! Kit-owned. It keeps no commands, only how far it is; that what it receives is right is judged by the
 //! checks. A snapshot of it says up to which index it goes, and has a tail that grows with that, so that

@@ -68,6 +68,8 @@ pub enum Mix {
     Network,
     /// Also crashes and slow disks.
     Crashes,
+    /// Also what befalls the answers to clients.
+    Service,
 }
 
 /// Which faults of a plan to keep, and where the plan is left for reports.
@@ -114,6 +116,7 @@ impl Kind {
         let kinds = match mix {
             Mix::Network => 10,
             Mix::Crashes => 15,
+            Mix::Service => 18,
         };
         match random.below(kinds) {
             0 | 1 => Kind::CutOff(target),
@@ -145,7 +148,12 @@ impl Kind {
                 target,
                 if random.chance(0.5) { InFlight::Dropped } else { InFlight::Delivered },
             ),
-            _ => Kind::CrashAt(target, moment(random), 1 + random.below(3) as u32),
+            13 | 14 => Kind::CrashAt(target, moment(random), 1 + random.below(3) as u32),
+            15 => Kind::Held(target, if random.chance(0.6) { "PutAppend" } else { "Get" }, Leg::Reply),
+            _ => {
+                let answered = Moment::Sent { leg: Leg::Reply, kind: "PutAppend" };
+                Kind::CrashAt(target, answered, 1 + random.below(5) as u32)
+            }
         }
     }
 

@@ -105,6 +105,14 @@ impl Watch {
         f(&self.inner.borrow().elections)
     }
 
+    /// A tested service's own calls are not seen: what its server saves as a new snapshot is what it got from
+    /// the service, or from another server that got it there.
+    fn note_saved_snapshot(&self, index: Index, snapshot: &Bytes) {
+        if self.scope == Scope::Service && !snapshot.is_empty() {
+            self.snapshotted(index, snapshot);
+        }
+    }
+
     fn judge(&self, seen: &Seen<'_>) {
         if !self.is_on.get() {
             return;
@@ -120,7 +128,7 @@ impl Watch {
     }
 
     fn sent(&self, message: &Message<'_>) {
-        let Some(from) = life(message.from) else { return };
+        let Some(from) = self.life(message.from) else { return };
         match message.leg {
             Leg::Request => {
                 let request = message.body.and_then(request_of).map(Rc::new);
@@ -156,13 +164,19 @@ impl Watch {
                 }
             }
             Leg::Reply => {
-                let (Some((request, reply)), Some(from)) = (self.exchange(message), life(message.from))
+                let (Some((request, reply)), Some(from)) = (self.exchange(message), self.life(message.from))
                 else {
                     return;
                 };
                 self.judge(&Seen::ReplyDelivered { from, to, request: &request, reply: &reply });
             }
         }
+    }
+
+    /// The life of a server; `None` for the tester and for clients.
+    fn life(&self, address: Address) -> Option<Life> {
+        let is_server = address.node != NodeId::TESTER && server_of(address.node) < self.servers;
+        is_server.then(|| Life { server: server_of(address.node), incarnation: address.incarnation })
     }
 
     fn request(&self, call: u64) -> Option<Rc<Request>> {
@@ -180,35 +194,32 @@ impl Observer for Watch {
             What::Sent(message) => self.sent(message),
             What::Delivered(message) => {
                 let incarnation = self.world.incarnation(message.to);
-                if let Some(to) = life(Address { node: message.to, incarnation }) {
+                if let Some(to) = self.life(Address { node: message.to, incarnation }) {
                     self.delivered(message, to);
                 }
             }
             What::Saved { node, incarnation, body, blob, .. } => {
-                let by = life(Address { node: *node, incarnation: *incarnation });
+                let by = self.life(Address { node: *node, incarnation: *incarnation });
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
+                    if let Some(snapshot) = blob {
+                        self.note_saved_snapshot(state.last_included.0, snapshot);
+                    }
                     self.judge(&Seen::Saved { by, state, snapshot: *blob });
                 }
             }
             What::NodeStarted { node, incarnation } => {
-                if let Some(life) = life(Address { node: *node, incarnation: *incarnation }) {
+                if let Some(life) = self.life(Address { node: *node, incarnation: *incarnation }) {
                     self.judge(&Seen::Booted { life });
                 }
             }
             What::NodeCrashed { node, incarnation } => {
-                if let Some(life) = life(Address { node: *node, incarnation: *incarnation }) {
+                if let Some(life) = self.life(Address { node: *node, incarnation: *incarnation }) {
                     self.judge(&Seen::Crashed { life });
                 }
             }
             _ => {}
         }
     }
-}
-
-/// The life of a server; `None` for the tester.
-fn life(address: Address) -> Option<Life> {
-    let is_server = address.node != NodeId::TESTER;
-    is_server.then(|| Life { server: server_of(address.node), incarnation: address.incarnation })
 }
 
 fn state_of(body: &dyn Body) -> Option<&PersistentState> {

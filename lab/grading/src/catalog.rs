@@ -75,7 +75,19 @@ impl Display for UnknownName {
     }
 }
 
+impl Stage {
+    /// The number of the lab that it belongs to, such as `2`.
+    pub fn lab(&self) -> &str {
+        lab_of(&self.id)
+    }
+}
+
 impl Test {
+    /// The number of the lab that it belongs to, such as `2`.
+    pub fn lab(&self) -> &str {
+        lab_of(&self.id)
+    }
+
     /// The id of the test's stage, such as `2a`.
     pub fn stage(&self) -> &str {
         self.id.split_once("::").map_or(self.id.as_str(), |(stage, _)| stage)
@@ -166,6 +178,11 @@ impl Catalog {
         let nearest = nearest.into_iter().take(SHOWN).map(|(_, id)| id.clone()).collect();
         UnknownName { name: name.into(), nearest }
     }
+}
+
+/// The lab that a stage or a test belongs to, by its id.
+fn lab_of(id: &str) -> &str {
+    id.get(..1).unwrap_or(id)
 }
 
 #[cfg(test)]

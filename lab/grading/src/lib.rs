@@ -12,4 +12,4 @@ pub use self::catalog::{Catalog, Stage, Test, UnknownName};
 pub use self::record::{
     Class, Failure, OWN_MESSAGES, Order, Outcome, Record, SeedRange, format_record, parse_record,
 };
-pub use self::source::{bytes_hash, file_hash, files_under, source_hash};
+pub use self::source::{bytes_hash, file_hash, files_under, note, source_hash};

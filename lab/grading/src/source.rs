@@ -1,6 +1,6 @@
 //! A hash over source files, to prove which ones a program was built from.
 //!
-//! Kit-owned. Also compiled into the build script of `labraft`, so it uses nothing but std.
+//! Kit-owned. Also compiled into the build scripts of `labraft` and `labkv`, so it uses nothing but std.
 
 use std::fs;
 use std::io;
@@ -24,6 +24,23 @@ pub fn source_hash(root: &Path, folders: &[&str]) -> io::Result<String> {
         hash.write(&fs::read(&file)?);
     }
     Ok(hash.to_hex())
+}
+
+/// What a build script does: makes the hash of all files under `folders` of the kit known to its crate as the
+/// environment variable `variable`, and has cargo run it again when one of them changes.
+///
+/// # Panics
+///
+/// When it is not a build script that calls, or the files cannot be read: then nothing can be built.
+pub fn note(variable: &str, folders: &[&str]) {
+    // Asked when it runs: copies of the kit may share what was compiled for one of them.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
+    let root = Path::new(&folder).parent().expect("the crate lies in the kit");
+    let hash = source_hash(root, folders).expect("the crate's own files can be read");
+    println!("cargo::rustc-env={variable}={hash}");
+    for folder in folders {
+        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+    }
 }
 
 /// The hash of one file's contents, in hexadecimal.

@@ -36,8 +36,10 @@ pub(crate) enum Scope {
     Logs,
     /// 2C: also disks.
     Disk,
-    /// 2D and all later stages: also snapshots.
+    /// 2D: also snapshots.
     Snapshots,
+    /// 3A and 3B: all of it below a service whose calls of its server are not seen.
+    Service,
 }
 
 impl Scope {
@@ -47,7 +49,8 @@ impl Scope {
             "2a" => Scope::Elections,
             "2b" => Scope::Logs,
             "2c" => Scope::Disk,
-            _ => Scope::Snapshots,
+            "2d" => Scope::Snapshots,
+            _ => Scope::Service,
         }
     }
 }

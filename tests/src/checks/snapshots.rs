@@ -14,7 +14,7 @@ use crate::finding::Finding;
 /// snapshot's last entry is that of the entry that was committed there.
 #[derive(Default)]
 pub(super) struct WholeStates {
-    /// The index of each snapshot that a service has made.
+    /// The index of each snapshot that a service has made; the last one, should several be the same bytes.
     made: BTreeMap<Bytes, Index>,
 }
 
@@ -60,7 +60,8 @@ impl Check for WholeStates {
     fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding> {
         match *seen {
             Seen::Snapshotted { index, snapshot } => {
-                self.made.insert(snapshot.clone(), index);
+                let last = self.made.entry(snapshot.clone()).or_default();
+                *last = index.max(*last);
                 Ok(())
             }
             Seen::Saved { by, state, snapshot } => {

@@ -1,0 +1,162 @@
+//! Stage 3B: the service with snapshots.
+//!
+//! Kit-owned. As in `kv_3a.rs`, all that clients see is recorded and judged. The servers of the service make a
+//! snapshot when their logs have reached a limit, and come back from it.
+//!
+//! The tests named as in MIT's 6.824 do what those do; where those toss coins, so do these, from the seed.
+
+use std::time::Duration;
+
+use tests::{Finding, KvCluster, Load, Use, graded_kv};
+
+/// At so many bytes of log a server makes a snapshot, as in the classic tests.
+const LIMIT: Option<usize> = Some(1_000);
+
+/// A snapshot of two short values has no more bytes than this, as in the classic test.
+const SNAPSHOT_BYTES_MAX: usize = 500;
+
+/// A server that was cut off gets a snapshot from the others, and leads with one other then.
+#[test]
+fn snapshot_rpc() {
+    graded_kv("3b::snapshot_rpc", 3, LIMIT, |kv| {
+        let client = kv.new_client();
+        kv.put(client, "a");
+        kv.servers.partition(&[&[0, 1], &[2]]);
+        kv.connect_client(client, &[0, 1]);
+        for _ in 0..50 {
+            kv.put(client, "a");
+        }
+        kv.servers.sleep(Duration::from_millis(500));
+        kv.put(client, "b");
+        kv.servers.partition(&[&[0, 2], &[1]]);
+        kv.connect_client(client, &[0, 2]);
+        kv.put(client, "c");
+        kv.put(client, "d");
+        for key in ["a", "b", "c", "d"] {
+            kv.get(client, key);
+        }
+        kv.servers.partition(&[&[0, 1, 2]]);
+        kv.connect_client(client, &[0, 1, 2]);
+        kv.put(client, "e");
+        for key in ["a", "c", "e"] {
+            kv.get(client, key);
+        }
+        kv.check_log_sizes();
+    });
+}
+
+/// Snapshots hold what the store holds now, not how it came to be.
+#[test]
+fn snapshot_size() {
+    graded_kv("3b::snapshot_size", 3, LIMIT, |kv| {
+        let client = kv.new_client();
+        for _ in 0..150 {
+            kv.put(client, "x");
+            kv.get(client, "x");
+            kv.put(client, "y");
+        }
+        kv.check_log_sizes();
+        for server in 0..3 {
+            let bytes = kv.snapshot_bytes(server);
+            if bytes > SNAPSHOT_BYTES_MAX {
+                kv.servers.fail(Finding::safety(
+                    "a snapshot holds the store as it is, and for each client its last operation",
+                    format!("at most {SNAPSHOT_BYTES_MAX} bytes for two short values and one client"),
+                    format!("snapshot size too large: S{server} has a snapshot of {bytes} bytes"),
+                ));
+            }
+        }
+    });
+}
+
+/// A client that has the service to itself is not held up by snapshots.
+#[test]
+fn speed() {
+    graded_kv("3b::speed", 3, LIMIT, KvCluster::measure_speed);
+}
+
+/// All servers crash and come back from their snapshots, with one client.
+#[test]
+fn snapshot_recover() {
+    graded_kv("3b::snapshot_recover", 5, LIMIT, |kv| {
+        kv.use_service(Use { clients: 1, load: DENSE, crashes: true, ..Use::default() });
+    });
+}
+
+/// The same with ten clients.
+#[test]
+fn snapshot_recover_many_clients() {
+    graded_kv("3b::snapshot_recover_many_clients", 5, LIMIT, |kv| {
+        kv.use_service(Use { clients: 10, crashes: true, ..Use::default() });
+    });
+}
+
+/// Five clients over a network that loses a tenth each way.
+#[test]
+fn snapshot_unreliable() {
+    graded_kv("3b::snapshot_unreliable", 5, LIMIT, |kv| {
+        kv.use_service(Use { clients: 5, unreliable: true, ..Use::default() });
+    });
+}
+
+/// The same, and all servers crash and come back.
+#[test]
+fn snapshot_unreliable_recover() {
+    graded_kv("3b::snapshot_unreliable_recover", 5, LIMIT, |kv| {
+        kv.use_service(Use { clients: 5, unreliable: true, crashes: true, ..Use::default() });
+    });
+}
+
+/// The same, and in between the servers are divided at random.
+#[test]
+fn snapshot_unreliable_recover_concurrent_partition() {
+    graded_kv("3b::snapshot_unreliable_recover_concurrent_partition", 5, LIMIT, |kv| {
+        kv.use_service(Use {
+            clients: 5,
+            unreliable: true,
+            crashes: true,
+            partitions: true,
+            ..Use::default()
+        });
+    });
+}
+
+/// The same with seven servers and fifteen clients on few keys.
+#[test]
+fn snapshot_unreliable_recover_concurrent_partition_linearizable() {
+    graded_kv("3b::snapshot_unreliable_recover_concurrent_partition_linearizable", 7, LIMIT, |kv| {
+        let load = Load { keys: 2, rest: Duration::from_millis(80), ..Load::default() };
+        kv.use_service(Use { clients: 15, load, unreliable: true, crashes: true, partitions: true });
+    });
+}
+
+/// A client hears nothing, and asks again and again, while its write is carried out, gets under a snapshot, and
+/// all servers come back from that.
+#[test]
+fn retry_after_snapshot() {
+    graded_kv("3b::retry_after_snapshot", 3, LIMIT, |kv| {
+        let (deaf, other) = (kv.new_client(), kv.new_client());
+        for _ in 0..3 {
+            kv.append(deaf, "0");
+            kv.keep_answers_from(deaf);
+            let write = kv.begin_append(deaf, "0");
+            for _ in 0..25 {
+                kv.put(other, "1");
+            }
+            (0..3).for_each(|server| kv.servers.crash1(server));
+            (0..3).for_each(|server| kv.servers.start1(server));
+            kv.heal();
+            kv.wait(&write);
+        }
+        kv.check_log_sizes();
+    });
+}
+
+/// Fifteen seconds of random faults, over servers, network and clients, with snapshots.
+#[test]
+fn fault_storm() {
+    graded_kv("3b::fault_storm", 5, LIMIT, |kv| kv.storm_under_load(Duration::from_secs(15), 20));
+}
+
+/// One client that does as much as several.
+const DENSE: Load = Load { keys: 3, gets: 0.4, puts: 0.15, rest: Duration::from_millis(6) };

@@ -1,0 +1,345 @@
+//! A cluster of servers of the key-value service, and its clients.
+//!
+//! Kit-owned. Tests of lab 3 are written in these words, and in those of `cluster.rs` for the servers. All that
+//! clients do is recorded, and at the end of every test the checker says whether the service could have been a
+//! single copy of the store: no test compares a value with what it expects.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use labkv::{KvClient, KvServer, KvService};
+use labraft::{Persister, ServerId};
+use labrpc::channel::{self, Receiver, RecvTimeoutError};
+use labrpc::sync::{Arc, Mutex};
+use labrpc::{Disk, Effect, InFlight, Kinds, Leg, Links, Moment, NodeId, Peer, Rule, Services, Stuck, World};
+
+use crate::cluster::{Above, Cluster};
+use crate::finding::Finding;
+use crate::kv_record::{Action, Operation, Record};
+use crate::limits::{ANSWER_WITHIN, OPERATION_WITHIN, POLL_INTERVAL};
+use crate::server::node_of;
+use crate::storm::StormOrder;
+use crate::watch::Watch;
+
+/// What a test does with the service.
+pub type KvBody = fn(&mut KvCluster);
+
+/// A running service.
+pub struct KvCluster {
+    /// Its servers. What befalls them is said to them.
+    pub servers: Cluster,
+    clients: Vec<ClientNode>,
+    pub(crate) record: Rc<RefCell<Record>>,
+    /// At how many bytes of log servers make a snapshot.
+    pub(crate) limit: Option<usize>,
+}
+
+/// One of the clients of a [`KvCluster`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(usize);
+
+/// An operation that may still be going on.
+#[derive(Debug)]
+pub struct Pending {
+    operation: Operation,
+    returned: Receiver<Option<String>>,
+}
+
+/// A client, on a node of its own.
+#[derive(Clone)]
+pub(crate) struct ClientNode {
+    node: NodeId,
+    number: usize,
+    code: Arc<Mutex<Option<Arc<labkv::Client>>>>,
+    /// Whether it reaches so many servers that its operations have to return.
+    reaches_majority: bool,
+}
+
+impl KvCluster {
+    /// Starts a service of `servers` servers that make a snapshot when their logs reach `limit` bytes.
+    pub(crate) fn new(
+        world: World,
+        servers: usize,
+        watch: Rc<Watch>,
+        storm: StormOrder,
+        limit: Option<usize>,
+    ) -> KvCluster {
+        let above = Above::Tested(Rc::new(service(world.clone(), watch.clone(), limit)));
+        let servers = Cluster::new(world, servers, watch, storm, above);
+        KvCluster { servers, clients: Vec::new(), record: Rc::default(), limit }
+    }
+
+    fn world(&self) -> &World {
+        self.servers.world()
+    }
+
+    /// Bytes of a server's snapshot.
+    pub fn snapshot_bytes(&self, server: ServerId) -> usize {
+        Disk::simulated(node_of(server)).read_blob().len()
+    }
+
+    /// Makes everything well, as [`Cluster::heal`] does, starts the servers that are down, and lets every
+    /// client reach every server.
+    pub fn heal(&mut self) {
+        self.servers.heal();
+        let all: Vec<ServerId> = (0..self.servers.len()).collect();
+        all.iter().for_each(|&server| self.servers.start1(server));
+        self.servers.release(|_| true);
+        (0..self.clients.len()).for_each(|client| self.connect_client(Client(client), &all));
+    }
+
+    /// Ends a test: reads every key once more, and has the checker judge all that clients have seen.
+    pub(crate) fn finish(mut self) -> BTreeMap<String, f64> {
+        self.heal();
+        let reader = self.new_client();
+        let keys = self.record.borrow().keys();
+        for key in keys {
+            self.get(reader, &key);
+        }
+        let illegal = self.record.borrow().judge();
+        if let Some(finding) = illegal {
+            self.servers.fail(finding);
+        }
+        self.servers.into_measures()
+    }
+}
+
+/// Clients.
+impl KvCluster {
+    /// A new client, which reaches all servers.
+    pub fn new_client(&mut self) -> Client {
+        let number = self.clients.len();
+        let node = self.world().add_node(&format!("C{number}"));
+        let client = ClientNode { node, number, code: Arc::default(), reaches_majority: true };
+        let peers = (0..self.servers.len()).map(|server| Peer::simulated(node_of(server))).collect();
+        let code = client.code.clone();
+        let started = self.world().start(node, ANSWER_WITHIN, move || {
+            *code.lock() = Some(Arc::new(labkv::Client::make(peers)));
+            Services::new()
+        });
+        if started.is_err() {
+            self.servers.fail(Finding::liveness(
+                "`make` returns at once",
+                format!("C{number}'s `make` returns"),
+                format!("C{number}'s `make` has not returned for {} s", ANSWER_WITHIN.as_secs()),
+            ));
+        }
+        self.clients.push(client);
+        Client(number)
+    }
+
+    /// Several new clients.
+    pub fn new_clients(&mut self, count: usize) -> Vec<Client> {
+        (0..count).map(|_| self.new_client()).collect()
+    }
+
+    /// Lets a client reach these servers and no others.
+    pub fn connect_client(&mut self, client: Client, servers: &[ServerId]) {
+        let node = self.clients[client.0].node;
+        for server in 0..self.servers.len() {
+            let change = if servers.contains(&server) { World::mend } else { World::cut };
+            change(self.world(), node, node_of(server));
+            change(self.world(), node_of(server), node);
+        }
+        self.clients[client.0].reaches_majority = servers.len() > self.servers.len() / 2;
+        self.world().note_network(&format!("C{} reaches {servers:?}", client.0));
+        self.servers.note_change();
+    }
+
+    /// Lets no answer come to a client, until everything is made well.
+    pub fn keep_answers_from(&mut self, client: Client) {
+        let links = Links::To(self.clients[client.0].node);
+        let effect = Effect::Lose(1.0);
+        self.servers.add_rule(Rule { links, kinds: Kinds::All, leg: Some(Leg::Reply), effect });
+    }
+
+    /// Makes a client stop for ever right after it has sent its `nth` request to write from now on: nobody
+    /// learns what became of it.
+    pub fn give_up_after(&mut self, client: Client, nth: u32) {
+        let moment = Moment::Sent { leg: Leg::Request, kind: "PutAppend" };
+        self.world().crash_at(self.clients[client.0].node, moment, nth, InFlight::Delivered);
+    }
+
+    /// The value of `key`, as `client` reads it.
+    pub fn get(&mut self, client: Client, key: &str) -> String {
+        let pending = self.begin(client, Action::Get, key);
+        self.wait(&pending).unwrap_or_default()
+    }
+
+    /// Has `client` put a value unlike all others of the run, and waits for it.
+    pub fn put(&mut self, client: Client, key: &str) {
+        let pending = self.begin_put(client, key);
+        self.wait(&pending);
+    }
+
+    /// Has `client` append a value unlike all others of the run, and waits for it.
+    pub fn append(&mut self, client: Client, key: &str) {
+        let pending = self.begin_append(client, key);
+        self.wait(&pending);
+    }
+
+    /// Has `client` begin to read.
+    pub fn begin_get(&mut self, client: Client, key: &str) -> Pending {
+        self.begin(client, Action::Get, key)
+    }
+
+    /// Has `client` begin to put a value unlike all others of the run.
+    pub fn begin_put(&mut self, client: Client, key: &str) -> Pending {
+        self.begin(client, Action::Put, key)
+    }
+
+    /// Has `client` begin to append a value unlike all others of the run.
+    pub fn begin_append(&mut self, client: Client, key: &str) -> Pending {
+        self.begin(client, Action::Append, key)
+    }
+
+    fn begin(&mut self, client: Client, action: Action, key: &str) -> Pending {
+        let operation = self.record.borrow_mut().new_operation(client.0, action, key);
+        let (done, returned) = channel::bounded(1);
+        let (node, record, world) =
+            (self.clients[client.0].clone(), self.record.clone(), self.world().clone());
+        let (by, run) = (node.node, operation.clone());
+        self.world().spawn_on(by, "client", move || {
+            let value = node.perform(&world, &record, &run);
+            // A test that does not wait for it has dropped the other end.
+            let _ = done.send(value);
+        });
+        Pending { operation, returned }
+    }
+
+    /// Waits until an operation is over. Returns what it has read, if it reads.
+    pub fn wait(&mut self, pending: &Pending) -> Option<String> {
+        loop {
+            match pending.returned.recv_timeout(POLL_INTERVAL) {
+                Ok(value) => return value,
+                Err(RecvTimeoutError::Timeout) => self.check_operations(),
+                // Its client has given up.
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Checks that an operation which no majority can have carried out is not over.
+    pub fn check_not_over(&self, pending: &Pending) {
+        if !pending.returned.is_empty() {
+            self.servers.fail(Finding::safety(
+                "without a majority no operation is carried out, and no get answered (Raft 8)",
+                format!("{} does not return before a majority can be reached", pending.operation),
+                format!("{} has returned, from servers that are no majority", pending.operation),
+            ));
+        }
+    }
+
+    /// Fails the run if an operation would be over by now in a correct service. To be called again and
+    /// again by whoever waits for one.
+    pub(crate) fn check_operations(&mut self) {
+        let Some(fair) = self.servers.fair_window() else { return };
+        let now = self.servers.now();
+        let is_late = |(operation, begun): &(Operation, Duration)| {
+            let client = &self.clients[operation.client];
+            client.reaches_majority
+                && self.world().is_up(client.node)
+                && now - fair.max(*begun) > OPERATION_WITHIN
+        };
+        let late = self.record.borrow().open().find(is_late);
+        if let Some((operation, begun)) = late {
+            self.servers.fail(self.never_over(&operation, begun));
+        }
+    }
+
+    fn never_over(&self, operation: &Operation, begun: Duration) -> Finding {
+        const SHOWN: usize = 6;
+        /// Threads of a server that are at work do not wait as long as this.
+        const LONG: Duration = Duration::from_secs(1);
+        let now = self.servers.now();
+        let servers =
+            (0..self.servers.len()).flat_map(|server| self.world().waiting_threads(node_of(server)));
+        let mut waiting: Vec<Stuck> = servers.filter(|stuck| now - stuck.since > LONG).collect();
+        // What is in another's way comes first, then those who wait for a result.
+        let rank = |stuck: &Stuck| match stuck.waiting_for.as_str() {
+            "a lock" | "room in a channel" => 0,
+            _ if stuck.place.thread.ends_with("handler'") => 1,
+            _ => 2,
+        };
+        waiting.sort_by_key(|stuck| (rank(stuck), stuck.since));
+        let clients = self.world().waiting_threads(self.clients[operation.client].node);
+        let threads = clients.iter().chain(waiting.iter().take(SHOWN));
+        let lines: String = threads.map(|stuck| format!("\n  {stuck}")).collect();
+        Finding::liveness(
+            "an operation returns when its client can reach a majority whose servers reach each other (Raft 8)",
+            format!("{operation}, begun at {:.3} s, returns", begun.as_secs_f64()),
+            format!(
+                "{operation} has not returned, though nothing has been wrong for {} s. Its client, and what has waited for long:{lines}",
+                OPERATION_WITHIN.as_secs()
+            ),
+        )
+    }
+
+    pub(crate) fn client_node(&self, client: Client) -> ClientNode {
+        self.clients[client.0].clone()
+    }
+}
+
+impl ClientNode {
+    /// The node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Carries out an operation, on a thread of the client, and records it.
+    pub(crate) fn perform(
+        &self,
+        world: &World,
+        record: &RefCell<Record>,
+        operation: &Operation,
+    ) -> Option<String> {
+        let code = self.code.lock().clone().expect("a client that was started has code");
+        world.note_of(self.node, &operation.call());
+        let id = record.borrow_mut().invoked(operation, world.now());
+        let value = match &operation.action {
+            Action::Get => Some(code.get(&operation.key)),
+            Action::Put => {
+                code.put(&operation.key, &operation.value);
+                None
+            }
+            Action::Append => {
+                code.append(&operation.key, &operation.value);
+                None
+            }
+        };
+        record.borrow_mut().returned(id, value.clone(), world.now());
+        match &value {
+            Some(value) => world.note_of(self.node, &format!("{} -> {value:?}", operation.call())),
+            None => world.note_of(self.node, &format!("{} done", operation.call())),
+        }
+        value
+    }
+}
+
+/// Starts a server of the service above a Raft server. What it applies is looked at on its way.
+fn service(
+    world: World,
+    watch: Rc<Watch>,
+    limit: Option<usize>,
+) -> impl Fn(crate::checks::Life, &Arc<labraft::Raft>, Receiver<labraft::ApplyMsg>, Persister) -> Services {
+    move |life, raft, messages, persister| {
+        let (forward, applied) = channel::bounded(0);
+        let watch = watch.clone();
+        world.spawn_on(node_of(life.server), "apply channel", move || {
+            for message in messages.iter() {
+                watch.applied(life, &message);
+                if forward.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        KvServer::make(raft.clone(), applied, persister, limit).services()
+    }
+}
