@@ -2,9 +2,15 @@
 //!
 //! Kit-owned.
 
+use std::path::PathBuf;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
+// release: omit begin
+use clap::ValueEnum;
+// release: omit end
 
+use crate::history;
 use crate::kit::Code;
 // release: omit begin
 use crate::staff::StaffCommand;
@@ -16,8 +22,12 @@ use crate::trouble::Trouble;
 /// Without a command: where you are, stage by stage, and what to do next.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", bin_name = "cargo lab", version, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 all passed, 1 tests failed, 2 wrong usage, 3 the kit itself failed, \
-                        4 undecided (interrupted).")]
+#[command(
+    after_help = "Exit codes: 0 all passed, 1 tests failed or a history not linearizable, 2 wrong usage or \
+                        malformed input, 3 the kit itself failed, \
+                        4 undecided (interrupted, or \
+                        a history without a verdict)."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -58,6 +68,13 @@ pub(crate) enum Command {
     Replay(RunArguments),
     /// Run one seed of a test again, and print everything that happened, a column per server.
     Trace(RunArguments),
+    /// Judge a recorded history: is it linearizable?
+    #[command(long_about = history::HELP)]
+    CheckHistory {
+        /// The history, one event a line.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Check that everything the kit needs is there, and that the kit is as it was shipped.
     Doctor {
         /// Write the list of kit-owned files anew, after a change of the kit.
@@ -83,8 +100,11 @@ pub(crate) struct TestArguments {
     pub(crate) seed: Option<u64>,
     // release: omit begin
     /// Grade the reference solution instead of your files.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raft")]
     solution: bool,
+    /// Grade your service of lab 3 on the reference Raft instead of your own.
+    #[arg(long, value_name = "WHICH")]
+    raft: Option<WhichRaft>,
     // release: omit end
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -97,6 +117,9 @@ impl TestArguments {
         // release: omit begin
         if self.solution {
             return Code::SOLUTION;
+        }
+        if self.raft.is_some() {
+            return Code::ON_REFERENCE_RAFT;
         }
         // release: omit end
         Code::STUDENT
@@ -116,8 +139,11 @@ pub(crate) struct RunArguments {
     pub(crate) keep: Option<Vec<usize>>,
     // release: omit begin
     /// Run the reference solution instead of your files.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raft")]
     solution: bool,
+    /// Run your service of lab 3 on the reference Raft instead of your own.
+    #[arg(long, value_name = "WHICH")]
+    raft: Option<WhichRaft>,
     // release: omit end
 }
 
@@ -128,10 +154,22 @@ impl RunArguments {
         if self.solution {
             return Code::SOLUTION;
         }
+        if self.raft.is_some() {
+            return Code::ON_REFERENCE_RAFT;
+        }
         // release: omit end
         Code::STUDENT
     }
 }
+
+// release: omit begin
+/// What `--raft` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhichRaft {
+    /// The staff's.
+    Reference,
+}
+// release: omit end
 
 fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))

@@ -2,7 +2,7 @@
 //!
 //! Kit-owned. Cargo does the work; its messages tell whose code is at fault when it fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use labgrading::{Catalog, Stage, Test};
 use serde::Deserialize;
 
 use crate::interrupt;
-use crate::kit::{Code, Kit, STUDENT_CRATES};
+use crate::kit::{Code, Kit, SERVICE_LAB, STUDENT_CRATES};
 use crate::process;
 use crate::trouble::Trouble;
 
@@ -25,8 +25,8 @@ pub(crate) struct Binaries {
     programs: BTreeMap<String, PathBuf>,
     /// Whose code is in them.
     pub(crate) code: Code,
-    /// The hash of the files that they must have been built from.
-    pub(crate) source: String,
+    /// By lab, the hash of the files that its programs must have been built from.
+    sources: BTreeMap<String, String>,
     /// The copy of the kit that they were built from.
     pub(crate) root: PathBuf,
 }
@@ -35,6 +35,11 @@ impl Binaries {
     /// The program of a stage that was built.
     pub(crate) fn program(&self, stage: &str) -> &Path {
         &self.programs[stage]
+    }
+
+    /// The hash of the files that the program of a test must have been built from.
+    pub(crate) fn source(&self, test: &Test) -> &str {
+        &self.sources[test.lab()]
     }
 }
 
@@ -59,7 +64,7 @@ struct Target {
     name: String,
 }
 
-/// Builds the programs that hold `tests`. Cargo's progress, the compiler's errors and its warnings about
+/// Builds the programs that hold `tests`, each lab by itself: that of lab 2 needs nothing of lab 3. Cargo's progress, the compiler's errors and its warnings about
 /// students' crates go to standard error; with a `log`, the errors go there and all else is dropped.
 pub(crate) fn stages(
     catalog: &Catalog,
@@ -73,28 +78,37 @@ pub(crate) fn stages(
         let target = target.display();
         return Err(Trouble::Kit(format!("{target} is a file, where a folder is needed; move it away")));
     }
-    let stages: Vec<_> =
-        catalog.stages.iter().filter(|stage| tests.iter().any(|test| test.stage() == stage.id)).collect();
-    let source = kit.source(code)?;
-    let first_tests: Vec<&Test> =
-        stages.iter().filter_map(|stage| catalog.tests_of(&stage.id).next()).collect();
-    let mut programs = build(kit, &stages, code, log.as_deref_mut())?;
-    if is_of_other_source(kit, &first_tests, &programs, &source)? {
-        // Cargo goes by the times of files, and a file that was put back can claim to be old.
-        touch(&kit.root().join("labraft/build.rs"))?;
-        programs = build(kit, &stages, code, log)?;
+    let (programs, sources, root) = (BTreeMap::new(), BTreeMap::new(), kit.root().to_owned());
+    let mut binaries = Binaries { programs, code, sources, root };
+    let labs: BTreeSet<&str> = tests.iter().map(|test| test.lab()).collect();
+    for lab in labs {
+        let is_asked_for = |stage: &&Stage| tests.iter().any(|test| test.stage() == stage.id);
+        let stages: Vec<&Stage> =
+            catalog.stages.iter().filter(|stage| stage.lab() == lab).filter(is_asked_for).collect();
+        let source = kit.source(code, lab)?;
+        let first_tests: Vec<&Test> =
+            stages.iter().filter_map(|stage| catalog.tests_of(&stage.id).next()).collect();
+        let mut programs = build(kit, lab, &stages, code, log.as_deref_mut())?;
         if is_of_other_source(kit, &first_tests, &programs, &source)? {
-            return Err(Trouble::Kit(
-                "the tests were built from other files than those to be graded; were they changed meanwhile?"
-                    .into(),
-            ));
+            // Cargo goes by the times of files, and a file that was put back can claim to be old.
+            STUDENT_CRATES.iter().try_for_each(|name| touch(&kit.root().join(name).join("build.rs")))?;
+            programs = build(kit, lab, &stages, code, log.as_deref_mut())?;
+            if is_of_other_source(kit, &first_tests, &programs, &source)? {
+                return Err(Trouble::Kit(
+                    "the tests were built from other files than those to be graded; were they changed meanwhile?"
+                        .into(),
+                ));
+            }
         }
+        binaries.programs.extend(programs);
+        binaries.sources.insert(lab.into(), source);
     }
-    Ok(Binaries { programs, code, source, root: kit.root().to_owned() })
+    Ok(binaries)
 }
 
 fn build(
     kit: &Kit,
+    lab: &str,
     stages: &[&Stage],
     code: Code,
     log: Option<&mut String>,
@@ -104,6 +118,9 @@ fn build(
     cargo.args(["test", "--no-run", "--package", "tests"]);
     for stage in stages {
         cargo.args(["--test", &stage.binary]);
+    }
+    if lab != SERVICE_LAB {
+        cargo.arg("--no-default-features");
     }
     if let Some(feature) = code.feature {
         cargo.args(["--features", feature]);

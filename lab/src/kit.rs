@@ -15,6 +15,9 @@ pub(crate) const STUDENT_CRATES: [&str; 2] = ["labraft", "labkv"];
 /// The modules that students write: each is one file, or a folder, or both.
 pub(crate) const STUDENT_MODULES: [&str; 3] = ["labraft/src/raft", "labkv/src/server", "labkv/src/client"];
 
+/// The lab that is about the service; what comes before it is built without it.
+pub(crate) const SERVICE_LAB: &str = "3";
+
 /// True for a file that students write, by its path in the kit.
 pub(crate) fn is_students(path: &str) -> bool {
     STUDENT_MODULES.iter().any(|module| is_of_module(path, module))
@@ -34,14 +37,16 @@ pub(crate) struct Code {
     pub(crate) suffix: &'static str,
     /// The feature of package `tests` that selects it, if it takes one.
     pub(crate) feature: Option<&'static str>,
-    /// The folders whose files decide how it is graded.
-    folders: &'static [&'static str],
+    /// The folders of the Raft.
+    raft: &'static [&'static str],
+    /// The folders of the service, for lab 3.
+    service: &'static [&'static str],
 }
 
 impl Code {
     /// The student's.
     pub(crate) const STUDENT: Code =
-        Code { name: "student", suffix: "", feature: None, folders: &["labraft/src"] };
+        Code { name: "student", suffix: "", feature: None, raft: &["labraft/src"], service: &["labkv/src"] };
 
     // release: omit begin
     /// The staff's reference.
@@ -49,9 +54,40 @@ impl Code {
         name: "solution",
         suffix: " --solution",
         feature: Some("solution"),
-        folders: &["labraft/src", "solutions/raft"],
+        raft: &["labraft/src", "solutions/raft"],
+        service: &["labkv/src", "solutions/kv"],
+    };
+
+    /// The student's service on the staff's Raft.
+    pub(crate) const ON_REFERENCE_RAFT: Code = Code {
+        name: "student on the reference Raft",
+        suffix: " --raft reference",
+        feature: Some("reference-raft"),
+        raft: &["labraft/src", "solutions/raft"],
+        service: &["labkv/src"],
+    };
+
+    /// The student's Raft below the staff's service.
+    pub(crate) const BELOW_REFERENCE_KV: Code = Code {
+        name: "student below the reference service",
+        suffix: "",
+        feature: Some("reference-kv"),
+        raft: &["labraft/src"],
+        service: &["labkv/src", "solutions/kv"],
     };
     // release: omit end
+}
+
+impl Code {
+    /// True where it is the student's work that is graded.
+    pub(crate) fn is_students(&self) -> bool {
+        // release: omit begin
+        if *self == Code::ON_REFERENCE_RAFT {
+            return true;
+        }
+        // release: omit end
+        *self == Code::STUDENT
+    }
 }
 
 /// A copy of the kit, and where cargo puts what it builds from it.
@@ -91,8 +127,13 @@ impl Kit {
         &self.target
     }
 
-    /// The hash of the files that decide how `code` is graded.
-    pub(crate) fn source(&self, code: Code) -> Result<String, Trouble> {
-        source_hash(&self.root, code.folders).map_err(|error| Trouble::file("read", &self.root, &error))
+    /// The hash of the files that decide how `code` is graded in a lab: those of the Raft, and in lab 3 also
+    /// those of the service.
+    pub(crate) fn source(&self, code: Code, lab: &str) -> Result<String, Trouble> {
+        let hash = |folders| {
+            source_hash(&self.root, folders).map_err(|error| Trouble::file("read", &self.root, &error))
+        };
+        let raft = hash(code.raft)?;
+        Ok(if lab == SERVICE_LAB { format!("{raft}-{}", hash(code.service)?) } else { raft })
     }
 }

@@ -9,6 +9,7 @@ mod args;
 mod build;
 mod doctor;
 mod grade;
+mod history;
 mod interrupt;
 mod kit;
 mod process;
@@ -25,6 +26,9 @@ use labgrading::{Catalog, Class, SeedRange, Test};
 
 use crate::args::{Arguments, Command, RunArguments, TestArguments};
 use crate::grade::Grades;
+// release: omit begin
+use crate::kit::SERVICE_LAB;
+// release: omit end
 use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
 
@@ -58,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<u8, Trouble> {
         Some(Command::Test(arguments)) => test(&catalog, &kit, arguments),
         Some(Command::Replay(arguments)) => replay(&catalog, &kit, arguments, show::replay),
         Some(Command::Trace(arguments)) => replay(&catalog, &kit, arguments, show::trace),
+        Some(Command::CheckHistory { file }) => history::check(file),
         Some(Command::Doctor { write_list: true }) => doctor::write_list(&kit).map(|()| PASSED),
         Some(Command::Doctor { write_list: false }) => {
             Ok(if doctor::examine(&kit)? { PASSED } else { OUT_OF_ORDER })
@@ -71,6 +76,9 @@ fn run(arguments: &Arguments) -> Result<u8, Trouble> {
 fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, Trouble> {
     let tests = catalog.select(&arguments.names)?;
     let code = arguments.code();
+    // release: omit begin
+    let tests = on_reference_raft(tests, code, arguments.names.is_empty())?;
+    // release: omit end
     let seeds = |test: &Test| match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => SeedRange { first: seed, last: seed },
         (None, count) => SeedRange { first: 1, last: count.unwrap_or(test.seeds) },
@@ -84,13 +92,31 @@ fn test(catalog: &Catalog, kit: &Kit, arguments: &TestArguments) -> Result<u8, T
     if arguments.json {
         show::json(&grades, code);
     } else {
-        show::grades(catalog, &grades);
+        show::grades(catalog, &grades, code);
     }
-    if code == Code::STUDENT {
-        status::update(kit, &binaries.source, &grades)?;
+    if code.is_students() {
+        status::update(kit, &binaries, &grades)?;
     }
     exit_code(&grades)
 }
+
+// release: omit begin
+/// The tests that can be graded on the reference Raft: those of the service.
+pub(crate) fn on_reference_raft(tests: Vec<&Test>, code: Code, all: bool) -> Result<Vec<&Test>, Trouble> {
+    if code != Code::ON_REFERENCE_RAFT {
+        return Ok(tests);
+    }
+    let (of_service, others): (Vec<&Test>, Vec<&Test>) =
+        tests.into_iter().partition(|test| test.lab() == SERVICE_LAB);
+    match others.first() {
+        Some(other) if !all => Err(Trouble::Usage(format!(
+            "{} grades your Raft itself; `--raft reference` is for lab 3",
+            other.id
+        ))),
+        _ => Ok(of_service),
+    }
+}
+// release: omit end
 
 fn exit_code(grades: &Grades) -> Result<u8, Trouble> {
     if let Some(grade) = grades.0.iter().find(|grade| grade.class() == Some(Class::KitFault)) {
@@ -113,7 +139,11 @@ fn replay(
         }
         None => catalog.unknown(&arguments.id).into(),
     })?;
-    let binaries = build::stages(catalog, kit, &[test], arguments.code(), None)?;
+    let tests = vec![test];
+    // release: omit begin
+    let tests = on_reference_raft(tests, arguments.code(), false)?;
+    // release: omit end
+    let binaries = build::stages(catalog, kit, &tests, arguments.code(), None)?;
     let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
     let what = process::What { seeds, trace: true, keep: arguments.keep.clone() };
     let run = process::run(test, &binaries, &what, &mut |_| {})?;

@@ -109,7 +109,7 @@ pub(crate) fn run(
     }
     run.outcome = match verdict {
         None => Outcome::Failed(ended_early(test, &run, status, &errors, code)),
-        Some((outcome, source)) if source == binaries.source => outcome,
+        Some((outcome, source)) if source == binaries.source(test) => outcome,
         Some(_) => {
             return Err(Trouble::Kit(format!(
                 "{} was built from other files than those to be graded; were they changed meanwhile?",

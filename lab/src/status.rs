@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use labgrading::Class;
 use serde::{Deserialize, Serialize};
 
+use crate::build::Binaries;
 use crate::grade::Grades;
 use crate::kit::Kit;
 use crate::trouble::Trouble;
@@ -46,11 +47,11 @@ pub(crate) fn read(kit: &Kit) -> Result<Status, Trouble> {
 }
 
 /// Remembers new grades. The file is replaced at once, so an interruption leaves the old one.
-pub(crate) fn update(kit: &Kit, source: &str, grades: &Grades) -> Result<(), Trouble> {
+pub(crate) fn update(kit: &Kit, binaries: &Binaries, grades: &Grades) -> Result<(), Trouble> {
     let mut status = read(kit)?;
     for grade in &grades.0 {
         let remembered = Remembered {
-            source: source.into(),
+            source: binaries.source(&grade.test).into(),
             class: grade.class(),
             summary: grade.run.failure().map(|failure| failure.summary.clone()).unwrap_or_default(),
             seed: grade.failed_seed(),

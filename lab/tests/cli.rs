@@ -244,8 +244,78 @@ fn every_submission_gets_its_own_result() {
     assert!(read(&out.join("dan.txt")).contains("the test process ended before its verdict"));
 }
 
+#[test]
+fn a_service_that_does_not_compile_costs_no_points_of_lab_2() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (class, out) = (folder.path().join("class"), folder.path().join("out"));
+    let variant = workspace().join("tests/variants/event_loop");
+    for file in listing(&variant) {
+        hand_in(&class, "gus", &[(&file, &read(&variant.join(&file)))]);
+    }
+    hand_in(&class, "gus", &[("server.rs", "compile_error!(\"not finished\");\n")]);
+    let tests = ["2a::vote_table", "3a::speed"];
+    let output = lab(&["grade", path(&class), tests[0], tests[1], "--seeds", "2", "--out", path(&out)]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(code(&output), 0, "{said}");
+    assert!(
+        said.contains("[1/1] gus: 1/3 points, graded: lab 3 does not compile: error: not finished"),
+        "{said}"
+    );
+    assert!(read(&out.join("gus.txt")).contains("\nLab 3 does not compile.\n"));
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
+}
+
+/// What `check-history` says of a file with this text, and how it exits.
+fn judged(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("history.edn");
+    fs::write(&file, text).expect("it can be written");
+    let output = lab(&["check-history", path(&file)]);
+    let said = format!(
+        "exit {}\n{}{}",
+        code(&output),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said.replace(path(&file), "FILE")
+}
+
+/// The lines of a history: each operation's process, its words up to the value, and how it ends.
+fn history(events: &[(u32, &str, &str, &str)]) -> String {
+    let line = |(process, kind, function, value): &(u32, &str, &str, &str)| {
+        format!("{{:process {process}, :type :{kind}, :f :{function}, :key \"0\", :value {value}}}\n")
+    };
+    events.iter().map(line).collect()
+}
+
+#[test]
+fn histories_are_judged_by_their_exit_code_and_explained() {
+    let (one, two, none) = ("\"x 1 0 y\"", "\"x 2 0 y\"", "\"\"");
+    let appended = [(1, "invoke", "append", one), (1, "ok", "append", one)];
+    let read = |value| [(2, "invoke", "get", "nil"), (2, "ok", "get", value)];
+    let judged = |events: &[_]| judged(&history(events));
+    assert_snapshot!(judged(&[appended, read(one)].concat()));
+    assert_snapshot!(judged(&[appended, read(none)].concat()));
+    assert_snapshot!(judged(&[appended, read("\"x 1 0 yx 1 0 y\"")].concat()));
+    let later = [(1, "invoke", "append", two), (1, "ok", "append", two)];
+    assert_snapshot!(judged(&[appended, later, read(two)].concat()));
+    assert_snapshot!(judged(&[read(one), appended].concat()));
+}
+
+#[test]
+fn a_malformed_history_is_refused_with_the_line() {
+    assert_snapshot!(judged("{:process 1, :type :ok, :f :get, :key \"0\", :value \"\"}\n"));
+    assert_snapshot!(judged("; nothing yet\n{:process 1, :type :invoke, :f :pop, :value nil}\n"));
+    assert_snapshot!(judged("no history"));
+    assert_snapshot!(refusal(&lab(&["check-history", "no/such/file"])));
+}
+
+#[test]
+fn lab_2_is_not_graded_on_the_reference_raft() {
+    assert_snapshot!(refusal(&lab(&["test", "2a", "--raft", "reference"])));
 }
 
 #[test]

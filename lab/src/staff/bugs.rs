@@ -1,7 +1,7 @@
-//! The bug catalogue: wrong Rafts that the suite must catch, and right ones that it must pass.
+//! The bug catalogue: wrong Rafts and services that the suite must catch, and right ones that it must pass.
 //!
 //! Kit-owned. A bug is a patch against the reference, under `tests/bugs`; a variant is a whole other
-//! implementation, under `tests/variants`; a step, under `tests/steps`, is the reference cut down to what a
+//! implementation, under `tests/variants`, of the Raft or of the service; a step, under `tests/steps`, is the reference cut down to what a
 //! student has written so far, and says which of the stage's rules are to be green then. Each is laid over
 //! a work tree and graded exactly as a student's work is. The table of what caught which bug, and when, is
 //! the measure of the suite.
@@ -15,7 +15,7 @@ use labgrading::{Catalog, Class, SeedRange, Test, files_under};
 use super::work::{Overlay, WorkTree};
 use super::{build_with_log, entries};
 use crate::grade::{self, Grade, Grades};
-use crate::kit::{Code, Kit};
+use crate::kit::{Code, Kit, SERVICE_LAB};
 use crate::show::{BAD, GOOD, painted, put};
 use crate::trouble::Trouble;
 
@@ -29,13 +29,21 @@ const TABLE: &str = "TABLE.md";
 /// The reports that it writes beside it.
 const REPORTS: &str = "REPORTS.md";
 
+/// Names for all of a kind.
+const ALL_BUGS: &str = "bugs";
+const ALL_VARIANTS: &str = "variants";
+const ALL_STEPS: &str = "steps";
+
+/// The reference itself, which has to pass like the variants.
+const REFERENCE: &str = "reference";
+
 /// Seeds on which each step runs unless told otherwise.
 const STEP_SEEDS: u64 = 3;
 
 /// Seeds on which each variant runs unless told otherwise.
 const VARIANT_SEEDS: u64 = 20;
 
-/// A wrong Raft.
+/// A wrong Raft or service.
 #[derive(Clone, Debug)]
 struct Bug {
     id: String,
@@ -77,19 +85,24 @@ pub(crate) fn run(
     let variants = folders_in(&kit.root().join(VARIANTS))?;
     let steps = patches_in(&kit.root().join(STEPS))?;
     let files = variants.iter().chain(&steps).map(|file| name_of(file));
-    let known: Vec<String> = bugs.iter().map(|bug| bug.id.clone()).chain(files).collect();
+    let groups = [ALL_BUGS, ALL_VARIANTS, ALL_STEPS, REFERENCE].map(str::to_owned);
+    let known: Vec<String> =
+        groups.into_iter().chain(bugs.iter().map(|bug| bug.id.clone())).chain(files).collect();
     if let Some(unknown) = names.iter().find(|name| !known.iter().any(|id| id.eq_ignore_ascii_case(name))) {
         return Err(Trouble::Usage(format!(
-            "there is no bug or variant called '{unknown}'; there are {}",
+            "there is no bug, variant or step called '{unknown}'; there are {}",
             known.join(", ")
         )));
     }
-    let is_selected = |id: &str| names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(id));
+    let is_selected = |group: &str, id: &str| {
+        let is_meant = |name: &String| name.eq_ignore_ascii_case(id) || name.eq_ignore_ascii_case(group);
+        names.is_empty() || names.iter().any(is_meant)
+    };
     let tree = WorkTree::of(kit);
     let mut table = String::from(HEAD);
     let mut reports = String::from(REPORTS_HEAD);
     let mut all_well = true;
-    for bug in bugs.iter().filter(|bug| is_selected(&bug.id)) {
+    for bug in bugs.iter().filter(|bug| is_selected(ALL_BUGS, &bug.id)) {
         let caught = try_bug(catalog, kit, &tree, bug, seeds.unwrap_or(bug.seeds))?;
         let is_right = caught.as_ref().is_some_and(|catch| catch.class == bug.class);
         all_well &= is_right;
@@ -103,10 +116,15 @@ pub(crate) fn run(
             print!("{}  failed    {}\n\n", catch.report, catch.tests.join(", "));
         }
     }
-    for variant in variants.iter().filter(|folder| is_selected(&name_of(folder))) {
-        all_well &= try_variant(catalog, &tree, variant, seeds.unwrap_or(VARIANT_SEEDS))?;
+    if is_selected(ALL_VARIANTS, REFERENCE) {
+        tree.lay_over(&Overlay::default())?;
+        let tests = catalog.tests.iter().collect();
+        all_well &= must_pass(catalog, &tree, REFERENCE, tests, Code::SOLUTION, seeds)?;
     }
-    for step in steps.iter().filter(|file| is_selected(&name_of(file))) {
+    for variant in variants.iter().filter(|folder| is_selected(ALL_VARIANTS, &name_of(folder))) {
+        all_well &= try_variant(catalog, &tree, variant, seeds)?;
+    }
+    for step in steps.iter().filter(|file| is_selected(ALL_STEPS, &name_of(file))) {
         all_well &= try_step(catalog, kit, &tree, step, seeds.unwrap_or(STEP_SEEDS))?;
     }
     if names.is_empty() && seeds.is_none() {
@@ -214,16 +232,42 @@ fn seeds_of(grade: &Grade) -> u64 {
     grade.failed_seed().unwrap_or(grade.seeds.last)
 }
 
-fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) -> Result<bool, Trouble> {
+/// Grades another design: of the Raft with the reference's service above, or of the service with the
+/// reference's Raft below.
+fn try_variant(
+    catalog: &Catalog,
+    tree: &WorkTree,
+    folder: &Path,
+    seeds: Option<u64>,
+) -> Result<bool, Trouble> {
     let mut overlay = Overlay::default();
+    let is_service = folder.join("server.rs").is_file();
+    let (place, code) = match is_service {
+        true => ("labkv/src", Code::ON_REFERENCE_RAFT),
+        false => ("labraft/src", Code::BELOW_REFERENCE_KV),
+    };
     for file in files_under(folder).map_err(|error| Trouble::file("read", folder, &error))? {
         let inside = file.strip_prefix(folder).expect("it lies in the folder").to_owned();
         let content = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-        overlay.files.push((Path::new("labraft/src").join(inside), content));
+        overlay.files.push((Path::new(place).join(inside), content));
     }
     tree.lay_over(&overlay)?;
-    let tests: Vec<&Test> = catalog.tests.iter().collect();
-    let grades = grade_tree(catalog, tree, &tests, Code::STUDENT, seeds)?;
+    let is_judged = |test: &&Test| !is_service || test.lab() == SERVICE_LAB;
+    let tests = catalog.tests.iter().filter(is_judged).collect();
+    must_pass(catalog, tree, &name_of(folder), tests, code, seeds)
+}
+
+/// Grades what lies in the work tree, and expects it to pass.
+fn must_pass(
+    catalog: &Catalog,
+    tree: &WorkTree,
+    name: &str,
+    tests: Vec<&Test>,
+    code: Code,
+    seeds: Option<u64>,
+) -> Result<bool, Trouble> {
+    let seeds = seeds.unwrap_or(VARIANT_SEEDS);
+    let grades = grade_tree(catalog, tree, &tests, code, seeds)?;
     // A design with messages of its own is judged by all tests but those that play its peers.
     let (not_judged, judged): (Vec<&Grade>, Vec<&Grade>) =
         grades.0.iter().partition(|grade| grade.class() == Some(Class::NotJudged));
@@ -237,7 +281,7 @@ fn try_variant(catalog: &Catalog, tree: &WorkTree, folder: &Path, seeds: u64) ->
             not_judged.len()
         ),
     };
-    say("variant", &name_of(folder), failed.is_none(), &said);
+    say("variant", name, failed.is_none(), &said);
     Ok(failed.is_none())
 }
 

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use labgrading::{Catalog, Test};
 
-use crate::args::parse_count;
+use crate::args::{WhichRaft, parse_count};
 use crate::build::{self, Binaries};
 use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
@@ -35,7 +35,8 @@ pub(crate) enum StaffCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct BugsArguments {
-    /// Bugs (E01), variants (event_loop) or steps (2a-1-voter); all of them when none is named.
+    /// Bugs (E01), variants (event_loop, reference) or steps (2a-1-voter), or all `bugs`, `variants` or `steps`;
+    /// everything when nothing is named.
     #[arg(value_name = "ID")]
     names: Vec<String>,
     /// Run seeds 1 to N instead of the number each bug allows.
@@ -54,12 +55,22 @@ pub(crate) struct GradeArguments {
     /// Run seeds 1 to N of each test.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     seeds: Option<u64>,
+    /// Grade the services of lab 3 on the reference Raft instead of each submission's own.
+    #[arg(long, value_name = "WHICH")]
+    raft: Option<WhichRaft>,
     /// Where the results go instead of `lab/grades` in cargo's target folder.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Print one JSON object, the content of grades.json, instead of the table.
     #[arg(long)]
     json: bool,
+}
+
+impl GradeArguments {
+    /// On which Raft lab 3 stands.
+    fn code(&self) -> Code {
+        if self.raft.is_some() { Code::ON_REFERENCE_RAFT } else { Code::STUDENT }
+    }
 }
 
 #[derive(Args, Debug)]

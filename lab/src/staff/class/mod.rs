@@ -18,9 +18,9 @@ use self::submission::Submission;
 use super::work::{Overlay, WorkTree};
 use super::{GradeArguments, build_with_log, entries};
 use crate::grade::{self, Grades};
-use crate::kit::{Code, Kit, STUDENT_CRATES};
+use crate::kit::{Code, Kit, SERVICE_LAB, STUDENT_CRATES};
 use crate::trouble::Trouble;
-use crate::{build, interrupt, show};
+use crate::{build, interrupt, on_reference_raft, show};
 
 /// What `cargo lab grade --help` says.
 pub(super) const HELP: &str = "\
@@ -39,14 +39,19 @@ it has no file of is taken from this kit. Nothing else is taken: no other file, 
 The files are laid over a copy of this kit, built, and run with each test in a process of its own. The \
 results are NAME.json and NAME.txt for each submission, the text with all reports of failures, and grades.json \
 for all of them. The notes name lines that reach out of what is graded, such as one that takes in another file. \
-A submission that does not compile, or has nothing to grade, gets no points. Every run \
-grades everything anew.
+A submission that does not compile, or has nothing to grade, gets no points; where only its service \
+does not compile, lab 2 is graded all the same. Every run grades everything anew.
+
+With --raft reference only lab 3 is graded, and stands on the reference Raft, whatever Raft a submission has.
 
 Exit codes: 0 all graded, whatever their points, 2 wrong usage, 3 the kit itself failed, 4 interrupted.";
 
 /// The staff's folders, which are no part of the tree that submissions are built in, so that nobody compiles
 /// the answers into a submission.
-const LEFT_OUT: [&str; 4] = ["solutions", "tests/bugs", "tests/steps", "tests/variants"];
+const LEFT_OUT: [&str; 4] = ["solutions/kv", "tests/bugs", "tests/steps", "tests/variants"];
+
+/// The reference Raft, which is no part of it either unless submissions stand on it.
+const REFERENCE_RAFT: &str = "solutions/raft";
 
 /// The part of the kit that is built on top of students' crates.
 const TESTS: &str = "tests";
@@ -56,12 +61,14 @@ const NAME_MAX: usize = 200;
 
 /// Grades a class.
 pub(super) fn run(catalog: &Catalog, kit: &Kit, arguments: &GradeArguments) -> Result<(), Trouble> {
-    let tests = catalog.select(&arguments.names)?;
+    let code = arguments.code();
+    let tests = on_reference_raft(catalog.select(&arguments.names)?, code, arguments.names.is_empty())?;
     let (folder, out) = places(kit, arguments)?;
     let submissions = submissions_in(&folder)?;
     results::prepare(&out)?;
-    let left_out = left_out(kit, &folder, &out);
-    let grader = Grader { catalog, kit, tree: WorkTree::of(kit), tests, seeds: arguments.seeds, left_out };
+    let left_out = left_out(kit, code, &folder, &out);
+    let (tree, seeds) = (WorkTree::of(kit), arguments.seeds);
+    let grader = Grader { catalog, kit, tree, tests, code, seeds, left_out };
     say("building the kit; the first time this takes a minute or two");
     grader.check_kit()?;
     let mut reports = Vec::new();
@@ -102,6 +109,8 @@ enum Outcome {
         grades: Grades,
         /// The hash of what was built.
         source: String,
+        /// The compiler's errors, where it refused lab 3: what comes before that is graded all the same.
+        errors: String,
     },
     /// The compiler refused it.
     DoesNotCompile { errors: String },
@@ -111,12 +120,22 @@ enum Outcome {
     KitTrouble(String),
 }
 
+/// What came of building and running some tests of a submission.
+enum Ran {
+    /// The grades, and the hash of what was built.
+    Graded(Grades, String),
+    /// The compiler's errors.
+    Refused(String),
+}
+
 /// Grades one submission after the other.
 struct Grader<'a> {
     catalog: &'a Catalog,
     kit: &'a Kit,
     tree: WorkTree,
     tests: Vec<&'a Test>,
+    /// On which Raft lab 3 stands.
+    code: Code,
     seeds: Option<u64>,
     /// What of the kit is not to be in the work tree.
     left_out: Vec<PathBuf>,
@@ -126,7 +145,7 @@ impl Grader<'_> {
     /// Builds the kit as it stands. After that, what does not compile is the submission's fault.
     fn check_kit(&self) -> Result<(), Trouble> {
         self.tree.lay_over(&Overlay { files: Vec::new(), without: self.left_out.clone() })?;
-        let built = build::stages(self.catalog, self.tree.kit(), &self.tests, Code::STUDENT, None);
+        let built = build::stages(self.catalog, self.tree.kit(), &self.tests, self.code, None);
         built.map(drop).map_err(|trouble| match trouble {
             Trouble::DoesNotCompile { package, .. } => Trouble::Kit(format!(
                 "{package} does not compile in this kit itself, so nothing was graded; the compiler's errors \
@@ -152,26 +171,52 @@ impl Grader<'_> {
         if submission.files.is_empty() {
             return Ok((submission, Outcome::NothingToGrade));
         }
-        let mut errors = String::new();
-        let outcome = match self.build_and_run(&submission, &mut errors) {
-            Ok((grades, source)) => Outcome::Graded { grades, source },
-            Err(Trouble::DoesNotCompile { package, .. }) if is_built_from_submissions(&package) => {
-                Outcome::DoesNotCompile { errors }
-            }
+        let outcome = match self.build_and_run(&submission) {
             Err(interrupted @ Trouble::Interrupted(_)) => return Err(interrupted),
-            Err(trouble) => Outcome::KitTrouble(format!("{trouble}\n{errors}")),
+            Err(trouble) => Outcome::KitTrouble(trouble.to_string()),
+            Ok(outcome) => outcome,
         };
         Ok((submission, outcome))
     }
 
-    fn build_and_run(&self, submission: &Submission, log: &mut String) -> Result<(Grades, String), Trouble> {
+    fn build_and_run(&self, submission: &Submission) -> Result<Outcome, Trouble> {
         let files = submission.files.iter().map(|file| (PathBuf::from(&file.path), file.content.clone()));
         let without = self.left_out.iter().cloned().chain(submission.replaces());
         self.tree.lay_over(&Overlay { files: files.collect(), without: without.collect() })?;
-        let binaries = build_with_log(self.catalog, self.tree.kit(), &self.tests, Code::STUDENT, log)?;
+        let service_refused = match self.run(&self.tests)? {
+            Ran::Graded(grades, source) => {
+                return Ok(Outcome::Graded { grades, source, errors: String::new() });
+            }
+            Ran::Refused(errors) => errors,
+        };
+        let before: Vec<&Test> =
+            self.tests.iter().copied().filter(|test| test.lab() != SERVICE_LAB).collect();
+        if before.is_empty() || before.len() == self.tests.len() {
+            return Ok(Outcome::DoesNotCompile { errors: service_refused });
+        }
+        Ok(match self.run(&before)? {
+            Ran::Graded(grades, source) => Outcome::Graded { grades, source, errors: service_refused },
+            Ran::Refused(errors) => Outcome::DoesNotCompile { errors },
+        })
+    }
+
+    /// Builds and runs `tests` of what has been laid over the work tree.
+    fn run(&self, tests: &[&Test]) -> Result<Ran, Trouble> {
+        let mut errors = String::new();
+        let built = build_with_log(self.catalog, self.tree.kit(), tests, self.code, &mut errors);
+        let binaries = match built {
+            Ok(binaries) => binaries,
+            Err(Trouble::DoesNotCompile { package, .. }) if is_built_from_submissions(&package) => {
+                return Ok(Ran::Refused(errors));
+            }
+            Err(Trouble::Kit(text)) => return Err(Trouble::Kit(format!("{text}\n{errors}"))),
+            Err(trouble) => return Err(trouble),
+        };
         let seeds = |test: &Test| SeedRange { first: 1, last: self.seeds.unwrap_or(test.seeds) };
-        let grades = grade::all(&self.tests, &binaries, seeds, |_| {})?;
-        Ok((grades, binaries.source))
+        let grades = grade::all(tests, &binaries, seeds, |_| {})?;
+        // The hash of lab 3, if that is asked for, covers lab 2 as well.
+        let source = tests.last().map(|test| binaries.source(test).to_owned());
+        Ok(Ran::Graded(grades, source.unwrap_or_default()))
     }
 }
 
@@ -259,8 +304,11 @@ fn submissions_in(folder: &Path) -> Result<Vec<(String, PathBuf)>, Trouble> {
 
 /// What of the kit is no part of the tree that submissions are built in. Submissions and results may lie
 /// in the kit's folder, and one submission is not to see another.
-fn left_out(kit: &Kit, folder: &Path, out: &Path) -> Vec<PathBuf> {
+fn left_out(kit: &Kit, code: Code, folder: &Path, out: &Path) -> Vec<PathBuf> {
     let mut left_out: Vec<PathBuf> = LEFT_OUT.iter().map(PathBuf::from).collect();
+    if code != Code::ON_REFERENCE_RAFT {
+        left_out.push(REFERENCE_RAFT.into());
+    }
     let (root, out) = (resolved(kit.root()), resolved(out));
     if let (Ok(root), Ok(out)) = (root, out) {
         let inside = [folder, &out].into_iter().filter_map(|path| path.strip_prefix(&root).ok());

@@ -120,7 +120,7 @@ impl Report {
             Outcome::NothingToGrade => Status::NothingToGrade,
         };
         let (grades, source) = match outcome {
-            Outcome::Graded { grades, source } => (Some(grades), Some(source.clone())),
+            Outcome::Graded { grades, source, .. } => (Some(grades), Some(source.clone())),
             _ => (None, None),
         };
         let score = |test: &&Test| {
@@ -206,9 +206,10 @@ fn fault_in(grades: &Grades) -> Option<&Grade> {
 /// What there is to say in a few words.
 fn note(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Graded { grades, .. } => match fault_in(grades) {
+        Outcome::Graded { grades, errors, .. } => match fault_in(grades) {
             Some(grade) => format!("{} failed through a fault of the kit itself", grade.test.id),
-            None => failures(grades),
+            None if errors.is_empty() => failures(grades),
+            None => format!("lab 3 does not compile: {}", first_error(errors)),
         },
         Outcome::DoesNotCompile { errors } => first_error(errors),
         Outcome::NothingToGrade => String::new(),
@@ -267,7 +268,12 @@ pub(super) fn write(out: &Path, name: &str, report: &Report, outcome: &Outcome) 
     object["schema"] = "raftlab/submission/1".into();
     object["kit_version"] = env!("CARGO_PKG_VERSION").into();
     match outcome {
-        Outcome::Graded { grades, .. } => object["tests"] = Value::Array(show::tests_json(grades)),
+        Outcome::Graded { grades, errors, .. } => {
+            object["tests"] = Value::Array(show::tests_json(grades));
+            if !errors.is_empty() {
+                object["errors"] = errors.as_str().into();
+            }
+        }
         Outcome::DoesNotCompile { errors } => object["errors"] = errors.as_str().into(),
         Outcome::KitTrouble(text) => object["errors"] = text.as_str().into(),
         Outcome::NothingToGrade => {}
@@ -325,11 +331,14 @@ fn text(report: &Report, outcome: &Outcome) -> String {
         put(format_args!("ignored  {}: {}\n", left.path, left.why));
     }
     match outcome {
-        Outcome::Graded { grades, .. } => {
+        Outcome::Graded { grades, errors, .. } => {
             put(format_args!("\n"));
             grades.0.iter().for_each(|grade| put(format_args!("{}", strip_str(&show::grade_line(grade)))));
             for failure in grades.0.iter().filter_map(|grade| grade.run.failure()) {
                 put(format_args!("\n{}", failure.report));
+            }
+            if !errors.is_empty() {
+                put(format_args!("\nLab 3 does not compile.\n\n{errors}"));
             }
         }
         Outcome::DoesNotCompile { errors } => put(format_args!("\n{errors}")),
