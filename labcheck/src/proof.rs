@@ -28,8 +28,9 @@ pub(crate) enum Proof {
     /// `first` had returned before `second` was called; `get` shows them the other way round.
     WriteOrder { first: OpId, second: OpId, get: OpId },
     /// `write` fell between two operations that belong to one epoch, and which it is no part of. Without
-    /// `before`, that epoch is the initial one. Where `after` is a write, `shown_by` shows it.
-    Lost { write: OpId, before: Option<OpId>, after: OpId, shown_by: Option<OpId> },
+    /// `before`, that epoch is the initial one. Where `after` is a write, `shown_by` shows it. Where it is a
+    /// get that shows nothing newer than `write`, what it returned may just be old.
+    Lost { write: OpId, before: Option<OpId>, after: OpId, shown_by: Option<OpId>, is_stale_read: bool },
     /// `seen` had returned before `last` was called, which belongs to an epoch that had ended by then: of the
     /// two in `earlier`, the one of that old epoch had returned before the one of the newer epoch was called.
     /// The initial epoch needs no such pair. `puts` begin the two epochs. The gets in `shown_by` show which epochs the writes among these belong to.
@@ -60,10 +61,11 @@ impl Proof {
             Proof::MissesAcknowledged { .. }
             | Proof::MissesSeen { .. }
             | Proof::OldEpoch { is_stale_read: true, .. }
+            | Proof::Lost { is_stale_read: true, .. }
             | Proof::Stale { .. } => Anomaly::StaleRead,
             Proof::Future { .. } => Anomaly::FutureRead,
             Proof::WriteOrder { .. } => Anomaly::WriteOrder,
-            Proof::Lost { .. } => Anomaly::LostWrite,
+            Proof::Lost { is_stale_read: false, .. } => Anomaly::LostWrite,
             Proof::OldEpoch { is_stale_read: false, .. } => Anomaly::Interleaved,
             Proof::NoOrder { .. } => Anomaly::NoOrder,
         }
@@ -87,7 +89,7 @@ impl Proof {
                 [Some(first), Some(get), missed].into_iter().flatten().collect()
             }
             Proof::WriteOrder { first, second, get } => vec![first, second, get],
-            Proof::Lost { write, before, after, shown_by } => {
+            Proof::Lost { write, before, after, shown_by, .. } => {
                 [Some(write), before, Some(after), shown_by].into_iter().flatten().collect()
             }
             Proof::OldEpoch { earlier, seen, last, shown_by, .. } => {

@@ -202,14 +202,27 @@ fn lost_write() {
 }
 
 #[test]
-fn lost_write_at_the_start() {
+fn stale_read_of_what_nobody_saw() {
     let history = history(
         "1 append a;
          1 ok
          2 get
          2 ok",
     );
-    assert_snapshot!(report(&history, Anomaly::LostWrite, &[1, 2]));
+    assert_snapshot!(report(&history, Anomaly::StaleRead, &[1, 2]));
+}
+
+#[test]
+fn lost_write_at_the_start() {
+    let history = history(
+        "1 append a;
+         1 ok
+         2 append b;
+         2 ok
+         2 get
+         2 ok b;",
+    );
+    assert_snapshot!(report(&history, Anomaly::LostWrite, &[1, 3]));
 }
 
 #[test]
@@ -331,7 +344,8 @@ fn a_witness_of_another_history_is_no_panic() {
 fn injected_faults_are_named() {
     use Anomaly::{Disagreement, DuplicateAppend, FutureRead, Interleaved, LostWrite, StaleRead};
     // What is read too early may never be written, or be written elsewhere. What is shown in a wrong order
-    // may contradict real time, or begin with the wrong put.
+    // may contradict real time, or begin with the wrong put. A write after which nothing was written is lost, or
+    // the read after it stale.
     const OTHERS: &[Anomaly] = &[
         Anomaly::NeverWritten,
         Anomaly::PutInside,
@@ -345,8 +359,8 @@ fn injected_faults_are_named() {
     // Each fault, its name, what else it may look like, and in how many of a hundred it must be named.
     for (fault, name, others, percent) in [
         (Fault::DuplicateAppend, DuplicateAppend, &[][..], 100),
-        (Fault::LostWrite, LostWrite, &[], 100),
-        (Fault::StaleRead, StaleRead, &[LostWrite, Interleaved], 90),
+        (Fault::LostWrite, LostWrite, &[StaleRead], 90),
+        (Fault::StaleRead, StaleRead, &[LostWrite, Interleaved], 99),
         (Fault::FutureRead, FutureRead, OTHERS, 30),
         (Fault::Reordered, Disagreement, OTHERS, 30),
     ] {

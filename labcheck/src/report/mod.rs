@@ -122,7 +122,7 @@ pub(crate) fn illegal(sheet: &Sheet<'_>, book: &impl Book, tokens: &Tokens<'_>) 
         wrap(&mut tail, "", sentence);
     }
     let mut cause = vec![String::new()];
-    wrap(&mut cause, "", &format!("Usual cause: {}", why::usual_cause(anomaly)));
+    wrap(&mut cause, "", &format!("Usual cause: {}", why::usual_cause(sheet.proof)));
     // Should space run out, the drawing goes first, and then what was still right.
     let drawing = drawing::draw(&shown);
     for part in [tail, drawing] {

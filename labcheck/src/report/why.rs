@@ -29,8 +29,12 @@ pub(super) fn in_one_sentence(anomaly: Anomaly) -> &'static str {
 }
 
 /// Where to look first.
-pub(super) fn usual_cause(anomaly: Anomaly) -> &'static str {
-    match anomaly {
+pub(super) fn usual_cause(proof: &Proof) -> &'static str {
+    if let Proof::Lost { is_stale_read: true, .. } = proof {
+        return "a server answered from its own state while it was not (or no longer) the leader, or before it \
+                had executed everything that was committed. Or the write was acknowledged too early, and is lost.";
+    }
+    match proof.anomaly() {
         Anomaly::NeverWritten => {
             "state that was restored only in part, or an answer that belongs to another key or request."
         }
@@ -92,7 +96,7 @@ pub(super) fn sentences(proof: &Proof, book: &impl Book) -> Vec<String> {
             returned_before(*first, *second),
             format!("{second} must come before {first}: that is how they stand in what {get} returned."),
         ],
-        Proof::Lost { write, before, after, shown_by } => lost(book, *write, *before, *after, *shown_by),
+        Proof::Lost { write, before, after, shown_by, .. } => lost(book, *write, *before, *after, *shown_by),
         Proof::OldEpoch { .. } => old_epoch(proof, book),
         Proof::Stale { returned, get } => stale(book, returned, *get),
         Proof::NoOrder { operations } => no_order(book, operations),

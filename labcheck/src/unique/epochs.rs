@@ -24,7 +24,7 @@ pub(super) struct Epoch<'a> {
     /// The longest value seen. Every other one must be a beginning of it.
     chain: &'a str,
     /// The writes that made it, in order.
-    writes: Vec<u32>,
+    pub(super) writes: Vec<u32>,
     /// The length of the value after each of them.
     ends: Vec<usize>,
     /// A get that returned the longest value.
@@ -66,9 +66,16 @@ impl<'a> Reading<'a> {
 
     /// The first write of its epoch that a get does not show, if there is one.
     pub(super) fn missed_by(&self, get: u32) -> Option<u32> {
+        let epoch = &self.epochs[self.spots[get as usize].cluster as usize];
+        epoch.writes.get(self.shown_by(get).len()).copied()
+    }
+
+    /// The writes that a get shows, in the order in which they took effect.
+    pub(super) fn shown_by(&self, get: u32) -> &[u32] {
         let Spot { cluster, rank } = self.spots[get as usize];
         let epoch = &self.epochs[cluster as usize];
-        epoch.writes.get(rank.div_ceil(2).saturating_sub(epoch.first_rank) as usize).copied()
+        let shown = rank.div_ceil(2).saturating_sub(epoch.first_rank) as usize;
+        &epoch.writes[..shown.min(epoch.writes.len())]
     }
 
     /// The put that an epoch begins with.

@@ -204,11 +204,19 @@ fn explain_cycle(
     // The initial epoch needs no operation to have begun.
     let begun = if epoch == 0 { None } else { optional(span.returned) };
     if write >= epochs {
+        let unseen = clusters[write as usize].called;
+        // What was called when the write had returned, and took effect, shows that the write never did. With
+        // none of that the last get may only have returned something old.
+        let is_newer = |other: &&u32| ops[**other as usize].called > ops[unseen as usize].returned;
+        let shown = reading.epochs[epoch as usize].writes.iter().find(is_newer).copied();
+        let is_in_sight = reading.shown_by(span.called).iter().any(|other| is_newer(&other));
+        let after = if is_in_sight { span.called } else { shown.unwrap_or(span.called) };
         return Proof::Lost {
-            write: reading.id(clusters[write as usize].called),
+            write: reading.id(unseen),
             before: begun,
-            after: reading.id(span.called),
-            shown_by: ops[span.called as usize].is_write().then(|| reading.id(longest)),
+            after: reading.id(after),
+            is_stale_read: shown.is_none() && !ops[after as usize].is_write(),
+            shown_by: ops[after as usize].is_write().then(|| reading.id(longest)),
         };
     }
     explain_epochs(ops, reading, (one, clusters[one as usize]), (other, clusters[other as usize]))
