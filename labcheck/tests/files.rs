@@ -175,12 +175,17 @@ fn lines_that_are_no_events() {
         r#"line 2: expected one of \" \\ \n \r \t \uXXXX, found \u12"}"#
     );
     assert_eq!(error_on_line_2("{: 1}"), "line 2: expected a name after the colon, found none");
-    assert_eq!(error_on_line_2("} 1"), "line 2: expected a value, found '}'");
+    assert_eq!(error_on_line_2("{}  }"), "line 2: expected the end of the line after the event, found '}'");
     assert_eq!(error_on_line_2("{} {}"), "line 2: expected the end of the line after the event, found '{'");
-    assert_eq!(error_on_line_2("[1 2]"), "line 2: expected an event in braces, found a vector");
-    assert_eq!(error_on_line_2("invoke"), "line 2: expected an event in braces, found invoke");
+    for (line, found) in [("[1 2]", "[1"), ("} 1", "}"), ("No history.", "No"), ("#op [1]", "a vector")] {
+        let event = r#"{:process 0, :type :invoke, :f :get, :key "k", :value nil}"#;
+        assert_eq!(
+            error_on_line_2(line),
+            format!("line 2: expected an event, such as {event}, found {found}")
+        );
+    }
     assert_eq!(
-        error_on_line_2(&"[".repeat(100_000)),
+        error_on_line_2(&"{".repeat(100_000)),
         "line 2: expected at most 32 brackets inside one another, found more"
     );
     assert_eq!(

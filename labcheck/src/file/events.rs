@@ -80,14 +80,22 @@ struct Reader {
     object: Option<(Object, usize)>,
 }
 
+/// What a line may look like.
+const EXAMPLE: &str = "{:process 0, :type :invoke, :f :get, :key \"k\", :value nil}";
+
 /// The fields of one event.
 struct Fields(Vec<(Value, Value)>);
 
 impl Reader {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
+        // An event may carry a tag in front of it.
+        if !line.trim_start().starts_with(['{', '#']) {
+            let found: String = line.split_whitespace().next().unwrap_or_default().chars().take(20).collect();
+            return Err(format!("expected an event, such as {EXAMPLE}, found {found}"));
+        }
         let fields = match edn::parse(line)? {
             Value::Map(entries) => Fields(entries),
-            other => return Err(format!("expected an event in braces, found {}", other.shown())),
+            other => return Err(format!("expected an event, such as {EXAMPLE}, found {}", other.shown())),
         };
         let process = match fields.get("process") {
             Some(Value::Int(process)) if *process >= 0 => *process as u64,
