@@ -12,6 +12,9 @@
 //! 3. `order.rs` compares with real time, inside each epoch and between epochs.
 //! 4. `certify.rs` executes the order that was found. A yes is never taken on trust.
 //!
+//! Where only some values are unique, `partial.rs` looks whether those contradict each other; that is a no or
+//! nothing.
+//!
 //! A no names the operations that contradict each other. It takes O(n log n) steps for `n` operations and
 //! looks at every byte a few times, however many operations overlap.
 //!
@@ -24,13 +27,14 @@ mod certify;
 mod code;
 mod epochs;
 mod order;
+mod partial;
 
 use crate::operations::KeyOps;
 use crate::proof::Proof;
 
 /// What engine A says.
 pub(crate) enum Decision {
-    /// The written values are not unique enough.
+    /// The written values are not unique enough, and those that are contradict nothing.
     NotApplicable,
     /// An order was found, and executed.
     Linearizable,
@@ -42,7 +46,9 @@ pub(crate) enum Decision {
 
 /// Decides one key.
 pub(crate) fn decide(key: &KeyOps<'_>) -> Decision {
-    let Some(code) = code::Code::new(&key.ops) else { return Decision::NotApplicable };
+    let Some(code) = code::Code::new(&key.ops) else {
+        return partial::refute(key).map_or(Decision::NotApplicable, Decision::Illegal);
+    };
     let order = epochs::read(&key.ops, code).and_then(|mut reading| order::find(key, &mut reading));
     match order {
         Err(proof) => Decision::Illegal(proof),

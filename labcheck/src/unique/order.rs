@@ -4,6 +4,7 @@
 //! Kit-owned. Read `mod.rs` first, then `epochs.rs`.
 
 use super::epochs::{NONE, Reading, Spot};
+use crate::history::OpId;
 use crate::operations::{KeyOps, Op};
 use crate::proof::Proof;
 
@@ -172,20 +173,32 @@ fn emit(ops: &[Op<'_>], reading: &Reading<'_>, clusters: &[Cluster], mut order: 
 /// `first` had returned before `second` was called, and yet stands later in their epoch.
 fn explain_pair(ops: &[Op<'_>], reading: &Reading<'_>, first: u32, second: u32) -> Proof {
     let cluster = reading.spots[first as usize].cluster;
-    let longest = reading.epochs[cluster as usize].longest;
-    let id = |op| reading.id(op);
-    match (ops[first as usize].is_write(), ops[second as usize].is_write()) {
-        (true, false) => Proof::MissesAcknowledged {
-            write: id(first),
-            get: id(second),
-            // Only this get shows that the write came after the put. In the initial epoch there is no put.
-            shown_by: reading.put_of(cluster).map(|_| id(longest)),
-        },
-        (false, false) => {
-            Proof::MissesSeen { first: id(first), get: id(second), missed: reading.missed_by(second).map(id) }
+    let longest = reading.id(reading.epochs[cluster as usize].longest);
+    let missed = match ops[second as usize].is_write() {
+        true => None,
+        false => reading.missed_by(second).map(|write| reading.id(write)),
+    };
+    let has_put = reading.put_of(cluster).is_some();
+    contradiction((&ops[first as usize], &ops[second as usize]), longest, has_put, missed)
+}
+
+/// The first had returned before the second was called, and yet stands later in their epoch, as `longest`
+/// shows. If the second is a get, it does not show `missed`.
+pub(super) fn contradiction(
+    (first, second): (&Op<'_>, &Op<'_>),
+    longest: OpId,
+    has_put: bool,
+    missed: Option<OpId>,
+) -> Proof {
+    let [one, other] = [first, second].map(|op| OpId::at(op.place as usize));
+    match (first.is_write(), second.is_write()) {
+        // Only the longest value shows that the write came after the put. In the initial epoch there is none.
+        (true, false) => {
+            Proof::MissesAcknowledged { write: one, get: other, shown_by: has_put.then_some(longest) }
         }
-        (false, true) => Proof::Future { get: id(first), write: id(second) },
-        (true, true) => Proof::WriteOrder { first: id(first), second: id(second), get: id(longest) },
+        (false, false) => Proof::MissesSeen { first: one, get: other, missed },
+        (false, true) => Proof::Future { get: one, write: other },
+        (true, true) => Proof::WriteOrder { first: one, second: other, get: longest },
     }
 }
 
