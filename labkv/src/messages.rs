@@ -70,14 +70,19 @@ impl Request for PutAppendArgs {
 // How messages read in traces and reports.
 
 impl Debug for ClientId {
+    /// In hexadecimal; of a long name the first four digits.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        let digits = format!("{:x}", self.0);
+        match digits.get(..4) {
+            Some(first) if digits.len() > 6 => write!(f, "{first}.."),
+            _ => f.write_str(&digits),
+        }
     }
 }
 
 impl Debug for GetArgs {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "Get({:?}), {} of client {:?}", self.key, self.number, self.client)
+        write!(f, "Get({:?}), {} of {:?}", self.key, self.number, self.client)
     }
 }
 
@@ -87,7 +92,7 @@ impl Debug for PutAppendArgs {
             Write::Put(value) => ("Put", value),
             Write::Append(value) => ("Append", value),
         };
-        write!(f, "{name}({:?}, {value:?}), {} of client {:?}", self.key, self.number, self.client)
+        write!(f, "{name}({:?}, {value:?}), {} of {:?}", self.key, self.number, self.client)
     }
 }
 
