@@ -34,6 +34,8 @@ pub struct KvCluster {
     pub(crate) record: Rc<RefCell<Record>>,
     /// At how many bytes of log servers make a snapshot.
     pub(crate) limit: Option<usize>,
+    /// How many times clients were set to work.
+    pub(crate) turns: u64,
 }
 
 /// One of the clients of a [`KvCluster`].
@@ -68,7 +70,7 @@ impl KvCluster {
     ) -> KvCluster {
         let above = Above::Tested(Rc::new(service(world.clone(), watch.clone(), limit)));
         let servers = Cluster::new(world, servers, watch, storm, above);
-        KvCluster { servers, clients: Vec::new(), record: Rc::default(), limit }
+        KvCluster { servers, clients: Vec::new(), record: Rc::default(), limit, turns: 0 }
     }
 
     fn world(&self) -> &World {

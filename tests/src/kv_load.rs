@@ -80,10 +80,11 @@ impl KvCluster {
     /// Sets clients to work, each on a thread of its own, until [`KvCluster::stop_work`].
     pub fn work(&mut self, clients: &[Client], load: Load) -> Busy {
         let busy = Busy { stop: Rc::default(), working: Rc::new(Cell::new(clients.len())) };
+        self.turns += 1;
         for &client in clients {
             let node = self.client_node(client);
             let (world, record) = (self.servers.world().clone(), self.record.clone());
-            let mut random = world.stream(Purpose::Workload, 1 + node.number() as u64);
+            let mut random = world.stream(Purpose::Workload, self.turns << 16 | node.number() as u64);
             let (stop, working) = (busy.stop.clone(), Working(busy.working.clone()));
             self.servers.world().spawn_on(node.node(), "client", move || {
                 let _working = working;
