@@ -53,22 +53,23 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     interrupt::watch()?;
     let catalog = Catalog::load();
-    let kit = Kit::find()?;
     match &arguments.command {
+        // A history can be judged anywhere.
+        Some(Command::CheckHistory { file }) => history::check(file),
         None => {
+            let kit = Kit::find()?;
             show::status(&catalog, &kit, &status::read(&kit)?);
             Ok(PASSED)
         }
-        Some(Command::Test(arguments)) => test(&catalog, &kit, arguments),
-        Some(Command::Replay(arguments)) => replay(&catalog, &kit, arguments, show::replay),
-        Some(Command::Trace(arguments)) => replay(&catalog, &kit, arguments, show::trace),
-        Some(Command::CheckHistory { file }) => history::check(file),
-        Some(Command::Doctor { write_list: true }) => doctor::write_list(&kit).map(|()| PASSED),
+        Some(Command::Test(arguments)) => test(&catalog, &Kit::find()?, arguments),
+        Some(Command::Replay(arguments)) => replay(&catalog, &Kit::find()?, arguments, show::replay),
+        Some(Command::Trace(arguments)) => replay(&catalog, &Kit::find()?, arguments, show::trace),
+        Some(Command::Doctor { write_list: true }) => doctor::write_list(&Kit::find()?).map(|()| PASSED),
         Some(Command::Doctor { write_list: false }) => {
-            Ok(if doctor::examine(&kit)? { PASSED } else { OUT_OF_ORDER })
+            Ok(if doctor::examine(&Kit::find()?)? { PASSED } else { OUT_OF_ORDER })
         }
         // release: omit begin
-        Some(Command::Staff(command)) => staff::run(&catalog, &kit, command),
+        Some(Command::Staff(command)) => staff::run(&catalog, &Kit::find()?, command),
         // release: omit end
     }
 }

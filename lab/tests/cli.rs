@@ -275,7 +275,8 @@ fn judged(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("history.edn");
     fs::write(&file, text).expect("it can be written");
-    let output = lab(&["check-history", path(&file)]);
+    // It does not take a kit.
+    let output = lab_in(folder.path(), &["check-history", path(&file)]).output().expect("it can be run");
     let said = format!(
         "exit {}\n{}{}",
         code(&output),
