@@ -26,10 +26,10 @@ use labgrading::{Catalog, Class, SeedRange, Test};
 
 use crate::args::{Arguments, Command, RunArguments, TestArguments};
 use crate::grade::Grades;
+use crate::kit::Kit;
 // release: omit begin
-use crate::kit::SERVICE_LAB;
+use crate::kit::{Code, SERVICE_LAB};
 // release: omit end
-use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
 
 /// All passed.

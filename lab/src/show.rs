@@ -224,6 +224,10 @@ pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
     put("\nNext: ");
     match next {
         None => put("every stage there is has passed.\n"),
+        // Where the file of the skeleton is gone, the work has been done, or given out with the kit.
+        Some((stage, _, None)) if !kit.root().join(&stage.file).is_file() => {
+            put(format_args!("run `cargo lab test {}`.\n", stage.id))
+        }
         Some((stage, _, None)) => put(format_args!(
             "read {}, write {}, then run `cargo lab test {}`.\n",
             stage.chapter, stage.file, stage.id

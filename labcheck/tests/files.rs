@@ -213,6 +213,15 @@ fn events_that_say_too_little() {
         error_on_line_2("{:process 1, :type :invoke, :f :txn}"),
         "line 2: expected :f to be :get, :put, :append, :read, :write or :cas, found :txn"
     );
+    let put = |value| format!("{{:process 0, :type :ok, :f :put, :key \"x\", :value {value}}}");
+    for value in ["nil", "\"a\""] {
+        let text =
+            format!("{{:process 0, :type :invoke, :f :put, :key \"x\", :value \"a\"}}\n{}", put(value));
+        assert!(check_file_text(&text, Limits::default()).is_ok());
+    }
+    let other = format!("{{:process 0, :type :invoke, :f :put, :key \"x\", :value \"a\"}}\n{}", put("\"b\""));
+    let error = check_file_text(&other, Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "line 2: expected :value \"a\" as on line 1, found \"b\"");
     assert_eq!(
         error_on_line_2("{:process 1, :f :get, :key \"x\"}"),
         "line 2: expected :type with one of :invoke, :ok, :fail or :info, found none"

@@ -179,6 +179,14 @@ impl Reader {
                 operation.key, operation.called
             ));
         }
+        // What went wrong may take the place of the value, but what went well repeats it, if it says anything.
+        if let ("ok", Some(written), Some(value)) = (end, operation.call.written(), fields.get("value"))
+            && !matches!(value, Value::Nil)
+            && *value != written
+        {
+            let (written, value) = (written.shown(), value.shown());
+            return Err(format!("expected :value {written} as on line {}, found {value}", operation.called));
+        }
         let end = match end {
             "ok" => End::Ok(operation.call.answer(fields.get("value").unwrap_or(&Value::Nil))?),
             "fail" => End::Fail,
@@ -190,6 +198,18 @@ impl Reader {
 }
 
 impl Call {
+    /// The value of a call that writes, as a file has it.
+    fn written(&self) -> Option<Value> {
+        match self {
+            Call::Put(text) | Call::Append(text) => Some(Value::Text(text.clone())),
+            Call::Register(RegisterCall::Write(number)) => Some(Value::Int(*number)),
+            Call::Register(RegisterCall::Cas(old, new)) => {
+                Some(Value::List(vec![Value::Int(*old), Value::Int(*new)]))
+            }
+            Call::Get | Call::Register(RegisterCall::Read) => None,
+        }
+    }
+
     fn function(&self) -> &'static str {
         match self {
             Call::Get => "get",

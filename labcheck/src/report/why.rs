@@ -45,7 +45,7 @@ pub(super) fn usual_cause(proof: &Proof) -> &'static str {
         Anomaly::PutInside => "a put that is executed as an append, or two states that were joined.",
         Anomaly::Disagreement => {
             "two servers executed different operations at the same place: an entry was executed before it was \
-             committed, or their logs differ."
+             committed, or their logs differ; or a server goes on from a snapshot that it did not load, or only in part."
         }
         Anomaly::StaleRead => {
             "a server answered from its own state while it was not (or no longer) the leader, or before it had \
