@@ -214,7 +214,7 @@ fn events_that_say_too_little() {
         "line 2: expected :f to be :get, :put, :append, :read, :write or :cas, found :txn"
     );
     let put = |value| format!("{{:process 0, :type :ok, :f :put, :key \"x\", :value {value}}}");
-    for value in ["nil", "\"a\""] {
+    for value in ["nil", "\"\"", "\"a\""] {
         let text =
             format!("{{:process 0, :type :invoke, :f :put, :key \"x\", :value \"a\"}}\n{}", put(value));
         assert!(check_file_text(&text, Limits::default()).is_ok());
