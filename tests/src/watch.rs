@@ -105,9 +105,10 @@ impl Watch {
         f(&self.inner.borrow().elections)
     }
 
-    /// A tested service's own calls are not seen: what its server saves as a new snapshot is what it got from
-    /// the service, or from another server that got it there.
-    fn note_saved_snapshot(&self, index: Index, snapshot: &Bytes) {
+    /// A tested service's own calls are not seen: what a server saves as a new snapshot, or sends to another, is
+    /// what it got from its service, or from another server that got it there. It may send it before the save
+    /// is over, as all that a snapshot covers is committed.
+    fn note_snapshot(&self, index: Index, snapshot: &Bytes) {
         if self.scope == Scope::Service && !snapshot.is_empty() {
             self.snapshotted(index, snapshot);
         }
@@ -138,6 +139,9 @@ impl Watch {
                     requests[message.call as usize - 1] = request.clone();
                 }
                 if let Some(request) = request {
+                    if let Request::Snapshot(args) = &*request {
+                        self.note_snapshot(args.last_included_index, &args.snapshot);
+                    }
                     self.judge(&Seen::RequestLeft { from, request: &request });
                 }
             }
@@ -202,7 +206,7 @@ impl Observer for Watch {
                 let by = self.life(Address { node: *node, incarnation: *incarnation });
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
                     if let Some(snapshot) = blob {
-                        self.note_saved_snapshot(state.last_included.0, snapshot);
+                        self.note_snapshot(state.last_included.0, snapshot);
                     }
                     self.judge(&Seen::Saved { by, state, snapshot: *blob });
                 }
