@@ -24,9 +24,8 @@ use crate::trouble::Trouble;
 #[command(name = "cargo lab", bin_name = "cargo lab", version, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 all passed, 1 tests failed or a history not linearizable, 2 wrong usage or \
-                        malformed input, 3 the kit itself failed, \
-                        4 undecided (interrupted, or \
-                        a history without a verdict)."
+                  malformed input, 3 the kit itself failed, 4 undecided (interrupted, or a history without a \
+                  verdict)."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

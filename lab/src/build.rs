@@ -64,8 +64,9 @@ struct Target {
     name: String,
 }
 
-/// Builds the programs that hold `tests`, each lab by itself: that of lab 2 needs nothing of lab 3. Cargo's progress, the compiler's errors and its warnings about
-/// students' crates go to standard error; with a `log`, the errors go there and all else is dropped.
+/// Builds the programs that hold `tests`, each lab by itself: that of lab 2 needs nothing of lab 3. Cargo's
+/// progress, the compiler's errors and its warnings about students' crates go to standard error; with a `log`,
+/// the errors go there and all else is dropped.
 pub(crate) fn stages(
     catalog: &Catalog,
     kit: &Kit,
