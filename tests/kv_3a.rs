@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule};
+use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule, Stalls};
 use tests::{KvCluster, Load, Use, graded_kv};
 
 /// One client, and nothing goes wrong.
@@ -274,6 +274,27 @@ fn new_leader_reads() {
             kv.get(reader, "0");
             kv.servers.start1(leader);
             kv.get(reader, "0");
+        }
+    });
+}
+
+/// Longer than it takes to commit and apply an operation.
+const STALLS: Stalls = Stalls { one_in: 60, span: Duration::from_millis(1)..Duration::from_millis(60) };
+
+/// Threads of the servers are held up now and then while a client waits for one operation; then all is well, and no
+/// other operation comes.
+#[test]
+fn stalled_handlers() {
+    graded_kv("3a::stalled_handlers", 3, None, |kv| {
+        let client = kv.new_client();
+        kv.append(client, "0");
+        for _ in 0..12 {
+            kv.servers.stall_all(&STALLS);
+            let write = kv.begin_append(client, "0");
+            let span = Duration::from_millis(kv.servers.faults().range(20..150));
+            kv.servers.sleep(span);
+            kv.servers.end_stalls();
+            kv.wait(&write);
         }
     });
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use labrpc::Stalls;
 use tests::{Finding, KvCluster, Load, Use, graded_kv};
 
 /// At so many bytes of log a server makes a snapshot, as in the classic tests.
@@ -149,6 +150,26 @@ fn retry_after_snapshot() {
             kv.wait(&write);
         }
         kv.check_log_sizes();
+    });
+}
+
+/// Longer than it takes to commit and apply an operation.
+const STALLS: Stalls = Stalls { one_in: 80, span: Duration::from_millis(4)..Duration::from_millis(50) };
+
+/// Threads of the servers are held up now and then while clients work and snapshots are made; then all servers
+/// crash, and come back from these.
+#[test]
+fn stalled_snapshots() {
+    graded_kv("3b::stalled_snapshots", 3, LIMIT, |kv| {
+        let clients = kv.new_clients(4);
+        for _ in 0..3 {
+            kv.servers.stall_all(&STALLS);
+            let busy = kv.work(&clients, DENSE);
+            kv.servers.sleep(Duration::from_millis(500));
+            (0..3).for_each(|server| kv.servers.crash1(server));
+            kv.heal();
+            kv.stop_work(&busy);
+        }
     });
 }
 

@@ -11,6 +11,8 @@
 
 #[path = "raft_2a/rules.rs"]
 mod rules;
+#[path = "raft_2a/stalls.rs"]
+mod stalls;
 
 use std::time::Duration;
 
@@ -307,6 +309,12 @@ fn quiet_cluster() {
         cluster.check_quiet(Duration::from_secs(60));
         cluster.check_one_leader();
     });
+}
+
+/// Threads are held up now and then, wherever they stand, while leaders come and go.
+#[test]
+fn stalled_elections() {
+    graded("2a::stalled_elections", 3, stalls::elections);
 }
 
 /// Cuts, losses, delays, held and duplicated messages, slow servers, as the seed has it; then the faults

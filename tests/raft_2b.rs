@@ -12,6 +12,8 @@
 
 #[path = "raft_2b/rules.rs"]
 mod rules;
+#[path = "raft_2b/stalls.rs"]
+mod stalls;
 
 use std::time::Duration;
 
@@ -456,6 +458,18 @@ fn partial_partition() {
             cluster.one(5);
         }
     });
+}
+
+/// A deposed leader is asked for more while its log is replaced, and its threads are held up now and then.
+#[test]
+fn stalled_starts() {
+    graded("2b::stalled_starts", 3, stalls::starts);
+}
+
+/// Threads are held up now and then while commands come, and then no more come.
+#[test]
+fn stalled_applies() {
+    graded("2b::stalled_applies", 3, stalls::applies);
 }
 
 /// Cuts, losses, delays, held and duplicated messages, slow servers, as the seed has it, while commands

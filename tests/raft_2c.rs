@@ -10,6 +10,8 @@
 
 #[path = "raft_2c/rules.rs"]
 mod rules;
+#[path = "raft_2c/stalls.rs"]
+mod stalls;
 
 use std::time::Duration;
 
@@ -253,6 +255,12 @@ fn even_cluster() {
         }
         cluster.one(4);
     });
+}
+
+/// Threads are held up now and then while two of three servers agree, and servers crash.
+#[test]
+fn stalled_saves() {
+    graded("2c::stalled_saves", 3, stalls::saves);
 }
 
 /// Crashes, slow disks, and all that befell the network before, as the seed has it, while commands come in;

@@ -12,6 +12,8 @@
 
 #[path = "raft_2d/rules.rs"]
 mod rules;
+#[path = "raft_2d/stalls.rs"]
+mod stalls;
 
 use std::time::Duration;
 
@@ -172,6 +174,12 @@ fn snapshot_crash_points() {
         }
         cluster.one(3);
     });
+}
+
+/// Threads are held up now and then while snapshots are made and sent.
+#[test]
+fn stalled_snapshots() {
+    graded("2d::stalled_snapshots", 3, stalls::snapshots);
 }
 
 /// Everything at once, as the seed has it, while commands come in and snapshots are made; then the faults

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cpu_time::cpu_time;
 use labrpc::sync::{Arc, Mutex};
-use labrpc::{Config, Peer, Request, Services, World, channel, thread};
+use labrpc::{Config, Peer, Request, Schedule, Services, World, channel, thread};
 use serde::{Deserialize, Serialize};
 
 /// A row of the table: its name, how many operations a round has, and what runs them.
@@ -67,6 +67,7 @@ fn measure(row: &Row) {
 fn simulated(mean: u32, test: impl FnOnce(World) + Send + 'static) {
     let config = Config {
         preemption_mean: Some(mean),
+        schedule: Schedule::Random,
         time_limit: Duration::from_secs(1_000_000),
         step_limit: u64::MAX,
         ..Config::new(1)

@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::{Kernel, Mode, Moment, NodeId, Waiting, current};
+use crate::kernel::{Chance, Kernel, Mode, Moment, NodeId, Waiting, current};
 use crate::record::{Body, What};
 use crate::streams::{Stream, nanos};
 
@@ -112,11 +112,10 @@ impl Disk {
     /// # Panics
     ///
     /// When the disk is one of a simulation and the caller runs outside of any.
+    #[track_caller]
     pub fn read(&self) -> Content {
         match &self.0 {
-            Place::Simulated(node) => {
-                kernel_of(*node, |kernel| kernel.with_node(*node, |n| n.disk.content.clone()))
-            }
+            Place::Simulated(node) => look_at(*node, Location::caller(), |disk| disk.content.clone()),
             Place::Memory(content) => content.lock().clone(),
         }
     }
@@ -126,11 +125,10 @@ impl Disk {
     /// # Panics
     ///
     /// As [`Disk::read`].
+    #[track_caller]
     pub fn read_blob(&self) -> Bytes {
         match &self.0 {
-            Place::Simulated(node) => {
-                kernel_of(*node, |kernel| kernel.with_node(*node, |n| n.disk.content.blob.clone()))
-            }
+            Place::Simulated(node) => look_at(*node, Location::caller(), |disk| disk.content.blob.clone()),
             Place::Memory(content) => content.lock().blob.clone(),
         }
     }
@@ -140,11 +138,12 @@ impl Disk {
     /// # Panics
     ///
     /// As [`Disk::read`].
+    #[track_caller]
     pub fn bytes_without_blob(&self) -> usize {
         match &self.0 {
-            Place::Simulated(node) => kernel_of(*node, |kernel| {
-                kernel.with_node(*node, |node| node.disk.content.bytes_without_blob())
-            }),
+            Place::Simulated(node) => {
+                look_at(*node, Location::caller(), |disk| disk.content.bytes_without_blob())
+            }
             Place::Memory(content) => content.lock().bytes_without_blob(),
         }
     }
@@ -165,6 +164,14 @@ impl Disk {
             Place::Memory(content) => content.lock().apply(write),
         }
     }
+}
+
+/// Looks at a disk of the simulation. The look is over at once, but a stall may come before it.
+fn look_at<R>(node: NodeId, at: &'static Location<'static>, f: impl FnOnce(&DiskState) -> R) -> R {
+    kernel_of(node, |kernel| {
+        kernel.risk_stall(Chance::DiskRead, at);
+        kernel.with_node(node, |node| f(&node.disk))
+    })
 }
 
 fn kernel_of<R>(node: NodeId, f: impl FnOnce(&Kernel) -> R) -> R {
@@ -194,5 +201,6 @@ impl Kernel {
         });
         self.emit(&What::Saved { node, incarnation, bytes, body, blob: blob.as_ref() });
         self.reach(&Moment::AfterSave);
+        self.risk_stall(Chance::Saved, at);
     }
 }

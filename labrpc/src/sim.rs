@@ -15,8 +15,8 @@ use crate::constants::{DEFAULT_STEP_LIMIT, DEFAULT_TIME_LIMIT, STUCK_AFTER, UNRE
 #[cfg(target_os = "linux")]
 use crate::kernel::HandlerStack;
 use crate::kernel::{
-    Cause, Entered, Failure, InFlight, Kernel, KernelRef, Mode, Moment, NodeId, Stuck, ThreadName, Waiting,
-    Watched, Woken, current, install_panic_hook,
+    Cause, Entered, Failure, InFlight, Kernel, KernelRef, Mode, Moment, NodeId, Stalls, Stuck, ThreadName,
+    Waiting, Watched, Woken, current, install_panic_hook,
 };
 use crate::net::{HeldMessage, Rule, RuleId, Traffic};
 use crate::record::{Observer, Trace, What, listen};
@@ -39,6 +39,8 @@ pub struct Config {
     pub unreachable: Range<Duration>,
     /// Mean number of operations between preemptions; `None` lets the seed choose.
     pub preemption_mean: Option<u32>,
+    /// By what the thread is chosen that runs next.
+    pub schedule: Schedule,
     /// What reports call the run when it ends the whole process.
     pub label: String,
     /// CPU time after which a thread that does not come back to the kit counts as stuck.
@@ -58,11 +60,23 @@ impl Config {
             record: false,
             unreachable: UNREACHABLE_LAB2,
             preemption_mean: None,
+            schedule: Schedule::BySeed,
             label: format!("seed {seed}"),
             stuck_after: STUCK_AFTER,
             allow_unwritten: false,
         }
     }
+}
+
+/// By what the thread is chosen that runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// In one way or the other, as the seed has it: by priorities in every fourth of them.
+    BySeed,
+    /// By chance, anew each time.
+    Random,
+    /// By priorities, which change at a few random moments.
+    Priorities,
 }
 
 /// How a run went.
@@ -134,7 +148,10 @@ fn run_here<T: Send + 'static>(config: &Config, test: impl FnOnce(World) -> T + 
         switches: kernel.switches(),
         threads: kernel.spawned(),
         unwritten: kernel.take_unwritten(),
-        trace: kernel.recorder.take_rows().map(|rows| Trace::new(kernel.node_names(), rows)),
+        trace: kernel
+            .recorder
+            .take_rows()
+            .map(|(rows, stalls)| Trace::new(kernel.node_names(), rows, stalls)),
     }
 }
 
@@ -285,6 +302,22 @@ impl World {
         self.kernel().set_lateness(node, lateness);
     }
 
+    /// Has the node's threads held up now and then, wherever they stand, as by an operating system that takes
+    /// the core away; `None` ends it. A thread that is held up stays so until its time has come.
+    pub fn stall(&self, node: NodeId, stalls: Option<Stalls>) {
+        self.kernel().set_stalls(node, stalls);
+    }
+
+    /// True while threads of the node may be held up by stalls, or still are.
+    pub fn has_stalls(&self, node: NodeId) -> bool {
+        self.kernel().has_stalls(node) || self.stalled_threads(node) > 0
+    }
+
+    /// How many threads of the node are held up by a stall now.
+    pub fn stalled_threads(&self, node: NodeId) -> usize {
+        self.kernel().stalled_on(node)
+    }
+
     /// Makes the node's clock show `rate` nanoseconds for each millisecond of the world from now on.
     /// 1,000,000 is exact, 1,010,000 runs 1 % fast.
     pub fn set_clock_rate(&self, node: NodeId, rate: u64) {
@@ -317,6 +350,22 @@ impl World {
         f: impl FnOnce() -> T + 'static,
     ) -> Result<T, NoResult> {
         self.run_on(node, "test", limit, Location::caller(), f)
+    }
+
+    /// Runs `f` as [`World::on`] does, on a thread that reports and traces call `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::on`].
+    #[track_caller]
+    pub fn on_named<T: 'static>(
+        &self,
+        node: NodeId,
+        name: &str,
+        limit: Duration,
+        f: impl FnOnce() -> T + 'static,
+    ) -> Result<T, NoResult> {
+        self.run_on(node, name, limit, Location::caller(), f)
     }
 
     fn run_on<T: 'static>(

@@ -29,6 +29,10 @@ pub enum Purpose {
     Workload,
     /// Which faults a test makes, and when.
     Faults,
+    /// When the threads of a node are held up by stalls, and for how long.
+    Stalls,
+    /// Whether threads have priorities, which, and when these change.
+    Priorities,
 }
 
 /// A stream of random numbers that is a function of a seed, a [`Purpose`] and an index.

@@ -96,6 +96,7 @@ pub fn yield_now() {
         None => std::thread::yield_now(),
         Some(kernel) => {
             if kernel.step(Location::caller()) == Mode::Normal {
+                kernel.fall_behind();
                 kernel.give_way();
             }
         }

@@ -36,6 +36,8 @@ pub struct Cluster {
     changed: (Duration, u64),
     /// When the window began in which the cluster can be expected to make progress.
     fair_since: Option<Duration>,
+    /// True until the last thread goes on that a stall has held up.
+    pub(crate) has_stalled: bool,
     /// How many commands were started so far, to tell them apart.
     pub(crate) commands: u64,
     pub(crate) storm_order: StormOrder,
@@ -59,6 +61,7 @@ pub(crate) struct Member {
     pub(crate) is_connected: bool,
     pub(crate) is_paused: bool,
     pub(crate) is_slow: bool,
+    pub(crate) has_stalls: bool,
 }
 
 impl Cluster {
@@ -75,8 +78,13 @@ impl Cluster {
             assert_eq!(node, node_of(server), "servers are the first nodes of their world");
         }
         let faults = world.stream(Purpose::Faults, 0);
-        let member =
-            |id| Member { server: Server::new(id), is_connected: true, is_paused: false, is_slow: false };
+        let member = |id| Member {
+            server: Server::new(id),
+            is_connected: true,
+            is_paused: false,
+            is_slow: false,
+            has_stalls: false,
+        };
         let mut cluster = Cluster {
             world,
             watch,
@@ -87,6 +95,7 @@ impl Cluster {
             lossy_rules: Vec::new(),
             changed: (Duration::ZERO, 0),
             fair_since: None,
+            has_stalled: false,
             commands: 0,
             storm_order: storm,
             measures: BTreeMap::new(),
@@ -196,10 +205,11 @@ impl Cluster {
     /// going on, no message is held, and every call that was under way at the last change has returned.
     /// `None` while it has not begun.
     pub(crate) fn fair_window(&mut self) -> Option<Duration> {
-        let is_impaired = |member: &Member| member.is_paused || member.is_slow;
+        let is_impaired = |member: &Member| member.is_paused || member.is_slow || member.has_stalls;
         if !self.lossy_rules.is_empty()
             || self.members.iter().any(is_impaired)
             || !self.world.held().is_empty()
+            || self.stalls_go_on()
         {
             self.fair_since = None;
             return None;

@@ -58,6 +58,9 @@ pub const DEPOSED_WITHIN: Duration = Duration::from_secs(5);
 /// `make` and `get_state` do nothing that takes time; after this long they never return.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// While a server's threads are held up now and then, it may take this long to answer the harness.
+pub const STALLED_ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
 /// How often the harness looks at the servers while it waits for something.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -88,6 +91,10 @@ pub const OPERATION_TIME: &str = "operation_s";
 /// A third of a heartbeat's interval, as in the classic test: a service that does one operation with each
 /// heartbeat takes three times as long. Judged on the median over the seeds.
 pub const OPERATION_TIME_MAX: Duration = Duration::from_millis(33);
+
+/// An entry that the leader has committed in its own term is applied by all whom it reaches within this time,
+/// even if no further command comes: tens of heartbeats at the slowest rate in use.
+pub const APPLIED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often the harness looks whether a command was applied.
 pub(crate) const AGREED_POLL: Duration = Duration::from_millis(10);

@@ -63,6 +63,7 @@ impl Cluster {
                 self.slow_disk(server, Duration::ZERO..Duration::ZERO);
             }
         }
+        self.end_stalls();
         self.world().note_network("healed");
         self.note_change();
     }

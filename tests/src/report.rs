@@ -7,12 +7,19 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use labgrading::{Class, Test};
-use labrpc::{NodeId, Trace};
+use labrpc::{NodeId, Row, Stall, Trace};
 
 use crate::finding::Finding;
 
 /// How many of each server's last events a report shows.
 const LAST_EVENTS: usize = 3;
+
+/// How many threads that were held up a report shows, in all and of one server.
+const STALLS_MAX: usize = 4;
+const STALLS_OF_SERVER_MAX: usize = 2;
+
+/// How many events it shows of what happened meanwhile.
+const MEANWHILE_MAX: usize = 2;
 
 /// Longer lines are cut: the whole event is in the trace.
 const LINE_MAX: usize = 110;
@@ -55,6 +62,11 @@ pub(crate) fn report(
         }
     }
     if let Some(trace) = context.trace {
+        let held_up = held_up(trace, finding.at);
+        if !held_up.is_empty() {
+            put(format_args!("  held up   by the operating system, before this was seen"));
+            held_up.iter().for_each(|line| put(format_args!("    {line}")));
+        }
         put(format_args!("  last events"));
         for node in 1..=context.servers {
             for line in last_events(trace, NodeId(node as u32), finding.at) {
@@ -64,6 +76,45 @@ pub(crate) fn report(
     }
     put(format_args!("  replay    cargo lab replay {} --seed {seed}{replay_suffix}", test.id));
     text
+}
+
+/// Who was held up last up to `end` while something happened on its server: where, what happened meanwhile, and
+/// what it did next. The most recent comes last.
+fn held_up(trace: &Trace, end: Duration) -> Vec<String> {
+    let mut shown: Vec<(&Stall, Vec<&Row>)> = Vec::new();
+    let mut stalls: Vec<&Stall> = trace.stalls().iter().filter(|stall| stall.from < end).collect();
+    stalls.sort_by_key(|stall| stall.until);
+    for stall in stalls.into_iter().rev() {
+        let of_node = shown.iter().filter(|(other, _)| other.node == stall.node).count();
+        let meanwhile = meanwhile(trace, stall, end);
+        if shown.len() < STALLS_MAX && of_node < STALLS_OF_SERVER_MAX && !meanwhile.is_empty() {
+            shown.push((stall, meanwhile));
+        }
+    }
+    let lines_of = |(stall, meanwhile): &(&Stall, Vec<&Row>)| {
+        let (name, span) = (&trace.names()[stall.node.0 as usize], stall.until - stall.from);
+        let mut lines = vec![
+            format!("{name}  {}  {} was held up for {span:.1?}", seconds(stall.from), stall.thread),
+            format!("      {}", stall.place),
+        ];
+        let said = |row: &&Row| cut(format!("      meanwhile  {}  {}", seconds(row.at), trace.text(row)));
+        lines.extend(meanwhile.iter().map(said));
+        lines.push(match &stall.then {
+            Some(line) => format!("      then it went on, at {line}"),
+            None => "      and it had not gone on by then".into(),
+        });
+        lines
+    };
+    shown.iter().rev().flat_map(lines_of).collect()
+}
+
+/// The last things that happened on a thread's server while it was held up.
+fn meanwhile<'a>(trace: &'a Trace, stall: &Stall, end: Duration) -> Vec<&'a Row> {
+    let is_during = |row: &&Row| row.at > stall.from && row.at <= stall.until.min(end);
+    let of_server = trace.rows().iter().filter(|row| row.node == stall.node && !row.is_stall());
+    let mut rows: Vec<&Row> = of_server.filter(is_during).collect();
+    rows.drain(..rows.len().saturating_sub(MEANWHILE_MAX));
+    rows
 }
 
 /// The last few rows of a node up to `end`, oldest first.

@@ -14,7 +14,7 @@ use labrpc::sync::{Arc, Mutex};
 use labrpc::{Disk, NoResult, NodeId, Peer, Request, Services, World, thread};
 
 use crate::finding::Finding;
-use crate::limits::ANSWER_WITHIN;
+use crate::limits::{ANSWER_WITHIN, STALLED_ANSWER_WITHIN};
 
 /// How often the harness looks whether a function has returned.
 const ASKED_POLL: Duration = Duration::from_millis(1);
@@ -107,14 +107,14 @@ impl Server {
         for (place, command) in commands.iter().enumerate() {
             let (slot, command) = (self.raft.clone(), command.clone());
             let (results, running) = (results.clone(), running.clone());
-            world.spawn_on(node, "test", move || {
+            world.spawn_on(node, "start", move || {
                 let raft = slot.lock().clone();
                 let started = raft.and_then(|raft| raft.start(command).ok());
                 results.borrow_mut()[place] = started;
                 running.set(running.get() - 1);
             });
         }
-        let deadline = world.now() + ANSWER_WITHIN;
+        let deadline = world.now() + self.patience(world);
         while running.get() > 0 && world.is_up(node) {
             if world.now() > deadline {
                 return Err(self.never_returned(world, "start"));
@@ -142,7 +142,7 @@ impl Server {
     ) -> Result<Option<T>, Finding> {
         let slot = self.raft.clone();
         let node = node_of(self.id);
-        let answer = world.on(node, ANSWER_WITHIN, move || {
+        let answer = world.on_named(node, function, self.patience(world), move || {
             let raft = slot.lock().clone();
             raft.map(|raft| f(&raft))
         });
@@ -153,13 +153,45 @@ impl Server {
         }
     }
 
+    /// Asks the server again and again what it says of itself, on a thread of its node, and tells of each time
+    /// that it says that it leads. Ends when `is_over` is true, or with the server's life.
+    pub(crate) fn keep_asking(&self, world: &World, is_over: Rc<Cell<bool>>, tell: impl Fn(Term) + 'static) {
+        let slot = self.raft.clone();
+        world.spawn_on(node_of(self.id), "get_state", move || {
+            let raft = slot.lock().clone();
+            let Some(raft) = raft else { return };
+            while !is_over.get() {
+                if let (term, true) = raft.get_state() {
+                    tell(term);
+                }
+                thread::sleep(ASKED_POLL);
+            }
+        });
+    }
+
+    /// Has the server start agreement on `command` on a thread of its node, and tells what it returned.
+    pub(crate) fn begin_start(&self, world: &World, command: Command, tell: impl FnOnce(Started) + 'static) {
+        let slot = self.raft.clone();
+        world.spawn_on(node_of(self.id), "start", move || {
+            let raft = slot.lock().clone();
+            if let Some(Ok(started)) = raft.map(|raft| raft.start(command)) {
+                tell(started);
+            }
+        });
+    }
+
+    /// How long the server may take to answer.
+    fn patience(&self, world: &World) -> Duration {
+        if world.has_stalls(node_of(self.id)) { STALLED_ANSWER_WITHIN } else { ANSWER_WITHIN }
+    }
+
     /// Tells where the threads that concern it are: the one that asked, and those that have waited longest.
     fn never_returned(&self, world: &World, function: &str) -> Finding {
         const SHOWN: usize = 6;
-        let (id, limit) = (self.id, ANSWER_WITHIN.as_secs());
+        let (id, limit) = (self.id, self.patience(world).as_secs());
         let mut waiting = world.waiting_threads(node_of(id));
         waiting.retain(|stuck| !stuck.place.thread.ends_with("'service'"));
-        let asked = waiting.iter().position(|stuck| stuck.place.thread.ends_with("'test'"));
+        let asked = waiting.iter().position(|stuck| stuck.place.thread.ends_with(&format!("'{function}'")));
         if let Some(asked) = asked {
             waiting[..=asked].rotate_right(1);
         }

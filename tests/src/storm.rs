@@ -4,12 +4,14 @@
 //! ends without regard to the others. So any of them can be left out, and what remains is what it was.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use labraft::ServerId;
 use labrpc::{
-    Effect, InFlight, Kinds, Leg, Links, Moment, Purpose, Rule, RuleId, Stream, long_reordering, unreliable,
+    Effect, InFlight, Kinds, Leg, Links, Moment, Purpose, Rule, RuleId, Stalls, Stream, long_reordering,
+    unreliable,
 };
 use parking_lot::Mutex;
 
@@ -49,6 +51,8 @@ enum Kind {
     Paused(Target),
     Slow(Target),
     SlowDisk(Target),
+    /// Its threads are held up now and then, once in so many chances.
+    Stalls(Target, u32),
     Crashed(Target, InFlight),
     /// It crashes when it comes to a moment for the nth time.
     CrashAt(Target, Moment, u32),
@@ -84,6 +88,12 @@ pub(crate) struct StormOrder {
 /// How late the threads of a slow server are.
 const LATENESS: Duration = Duration::from_millis(20);
 
+/// How probable it is that a storm has stalls.
+const STALLS_CHANCE: f64 = 0.3;
+
+/// For how long a thread is held up.
+const STALL_SPAN: Range<Duration> = Duration::from_micros(100)..Duration::from_millis(400);
+
 /// How long a save takes at most on a slow disk.
 const DISK_DELAY: Duration = Duration::from_millis(10);
 
@@ -103,15 +113,26 @@ impl Plan {
         faults.sort_by_key(|fault| fault.at);
         Plan { faults, span }
     }
+
+    /// Adds stalls: to most plans none, to some many.
+    fn add_stalls(&mut self, random: &mut Stream, servers: usize) {
+        if !random.chance(STALLS_CHANCE) {
+            return;
+        }
+        for _ in 0..random.range(1..7) {
+            let at = random.duration(&(Duration::ZERO..self.span));
+            let span = random.duration(&(Duration::from_millis(50)..Duration::from_millis(3_000)));
+            let target = Target::draw(random, servers);
+            let one_in = 1 << random.range(4..9);
+            self.faults.push(Fault { at, span, kind: Kind::Stalls(target, one_in) });
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+    }
 }
 
 impl Kind {
     fn draw(random: &mut Stream, servers: usize, mix: Mix) -> Kind {
-        let target = if random.chance(0.4) {
-            Target::Leader
-        } else {
-            Target::Server(random.below(servers as u64) as usize)
-        };
+        let target = Target::draw(random, servers);
         let other = random.below(servers as u64) as usize;
         let kinds = match mix {
             Mix::Network => 10,
@@ -172,9 +193,20 @@ impl Kind {
             Kind::Paused(target) => format!("{target} is paused"),
             Kind::Slow(target) => format!("{target} is slow"),
             Kind::SlowDisk(target) => format!("{target}'s disk is slow"),
+            Kind::Stalls(target, _) => format!("{target}'s threads are held up now and then"),
             Kind::Crashed(target, InFlight::Dropped) => format!("{target} is down, its messages are lost"),
             Kind::Crashed(target, InFlight::Delivered) => format!("{target} is down"),
             Kind::CrashAt(target, moment, nth) => format!("{target} is to crash {}", at(moment, *nth)),
+        }
+    }
+}
+
+impl Target {
+    fn draw(random: &mut Stream, servers: usize) -> Target {
+        if random.chance(0.4) {
+            Target::Leader
+        } else {
+            Target::Server(random.below(servers as u64) as usize)
         }
     }
 }
@@ -233,6 +265,7 @@ enum Undo {
     Held(RuleId, ServerId, &'static str, Leg),
     Resume(ServerId),
     Quicken(ServerId),
+    EndStalls(ServerId),
     Start(ServerId),
     Nothing,
 }
@@ -249,7 +282,9 @@ impl Cluster {
     /// cluster as `weather` says.
     pub fn storm(&mut self, span: Duration, count: usize, mix: Mix) {
         let mut faults = self.world().stream(Purpose::Faults, 1);
-        let plan = Plan::draw(&mut faults, self.len(), span, count, mix);
+        let mut plan = Plan::draw(&mut faults, self.len(), span, count, mix);
+        // From a stream of their own, so that all other faults are what they are without them.
+        plan.add_stalls(&mut self.world().stream(Purpose::Faults, 2), self.len());
         self.weather(plan);
     }
 
@@ -351,6 +386,10 @@ impl Weather<'_> {
                 cluster.slow_disk(server, Duration::ZERO..DISK_DELAY);
                 Undo::Quicken(server)
             }),
+            Kind::Stalls(target, one_in) => self.hit(*target, |cluster, server| {
+                cluster.stall(server, Stalls { one_in: *one_in, span: STALL_SPAN });
+                Undo::EndStalls(server)
+            }),
             Kind::Crashed(target, in_flight) => self.hit(*target, |cluster, server| {
                 cluster.crash_with(server, *in_flight);
                 Undo::Start(server)
@@ -391,6 +430,7 @@ impl Weather<'_> {
                 self.cluster.slow(server, Duration::ZERO..Duration::ZERO);
                 self.cluster.slow_disk(server, Duration::ZERO..Duration::ZERO);
             }
+            Undo::EndStalls(server) => self.cluster.end_stalls_of(server),
             Undo::Start(server) => self.cluster.start1(server),
             Undo::Nothing => {}
         }

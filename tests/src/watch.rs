@@ -85,6 +85,16 @@ impl Watch {
         self.judge(&Seen::State { of, term, is_leader });
     }
 
+    /// `get_state`, called beside other calls of the harness, has said that the server leads.
+    pub(crate) fn claimed(&self, of: Life, term: Term) {
+        self.judge(&Seen::Claimed { of, term });
+    }
+
+    /// What was committed last, as its index and the term of the leader that committed it.
+    pub(crate) fn last_committed(&self) -> Option<(Index, Option<Term>)> {
+        self.inner.borrow().checks.last_committed()
+    }
+
     /// `start` has returned.
     pub(crate) fn started(&self, of: Life, started: Started, command: &Command) {
         self.judge(&Seen::Started { of, started, command });

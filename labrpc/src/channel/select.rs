@@ -129,7 +129,10 @@ impl<'a> Select<'a> {
         match kernel::current() {
             Some(kernel) if !self.has_real => {
                 kernel.step(Location::caller());
-                self.choose_ready(&kernel).ok_or(TryReadyError)
+                self.choose_ready(&kernel).ok_or_else(|| {
+                    kernel.fall_behind();
+                    TryReadyError
+                })
             }
             _ => self.real.try_ready(),
         }

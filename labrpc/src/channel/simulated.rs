@@ -157,6 +157,7 @@ impl<T> SimChannel<T> {
                 return Err(TrySendError::Disconnected(value));
             }
             if !state.can_send() {
+                kernel.fall_behind();
                 return Err(TrySendError::Full(value));
             }
             state.messages.push_back(Message { value, offer: None });
@@ -197,7 +198,7 @@ impl<T> SimChannel<T> {
         if kernel.step(at) == Mode::Unwinding {
             return Err(TryRecvError::Disconnected);
         }
-        self.take(kernel)
+        self.take(kernel).inspect_err(|_| kernel.fall_behind())
     }
 
     fn take(&self, kernel: &Kernel) -> Result<T, TryRecvError> {

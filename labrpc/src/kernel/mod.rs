@@ -14,10 +14,12 @@ mod current;
 #[cfg(target_os = "linux")]
 mod interpose;
 mod nodes;
+mod priorities;
 mod report;
 mod scheduler;
 #[cfg(target_os = "linux")]
 mod signals;
+mod stalls;
 mod threads;
 mod timers;
 mod watchdog;
@@ -28,12 +30,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use self::context::{Gate, StackPool};
+use self::priorities::Priorities;
 use self::threads::ThreadTable;
 use self::timers::Timers;
 use crate::constants::PREEMPTION_MEANS;
 use crate::net::Network;
 use crate::record::{Event, Observer, Recorder, What};
-use crate::sim::Config;
+use crate::sim::{Config, Schedule};
 use crate::streams::{Purpose, Stream, nanos};
 
 pub use self::crash::{InFlight, Moment};
@@ -44,6 +47,8 @@ pub use self::report::{Cause, Failure, Place, Stuck};
 pub(crate) use self::scheduler::Mode;
 #[cfg(target_os = "linux")]
 pub(crate) use self::signals::HandlerStack;
+pub(crate) use self::stalls::Chance;
+pub use self::stalls::Stalls;
 pub use self::threads::NodeId;
 pub(crate) use self::threads::{Holder, ThreadId, ThreadName, Waiting, Woken};
 pub(crate) use self::timers::Nanos;
@@ -87,10 +92,16 @@ pub(crate) struct Kernel {
     /// Where code in the simulation has tried to start a real thread.
     real_thread: RefCell<Option<String>>,
     preemption_mean: u32,
+    /// The scheduler by priorities, where the run has that.
+    priorities: Option<Priorities>,
     nodes: RefCell<Vec<Node>>,
     crash_points: RefCell<Vec<crash::CrashPoint>>,
     /// True while some node is paused or slow, so that waking a thread has to ask.
     impaired: Cell<bool>,
+    /// True while threads of some node may be held up by stalls, so that operations have to ask.
+    stalling: Cell<bool>,
+    /// How many stalls are recorded of which it is not known yet what the thread did next.
+    stalls_noted: Cell<usize>,
 
     // What the run amounts to.
     over: Cell<bool>,
@@ -137,9 +148,16 @@ impl Kernel {
             system_random: RefCell::new(Stream::new(config.seed, Purpose::System, 0)),
             real_thread: RefCell::default(),
             preemption_mean: mean.max(1),
+            priorities: match config.schedule {
+                Schedule::BySeed => Priorities::chosen_by(config.seed),
+                Schedule::Random => None,
+                Schedule::Priorities => Some(Priorities::of_seed(config.seed)),
+            },
             nodes: RefCell::new(vec![Node::new(config.seed, NodeId::TESTER, "tester".into())]),
             crash_points: RefCell::default(),
             impaired: Cell::new(false),
+            stalling: Cell::new(false),
+            stalls_noted: Cell::new(0),
             over: Cell::new(false),
             closing: Cell::new(false),
             failure: RefCell::default(),

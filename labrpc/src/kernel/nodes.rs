@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Kernel;
 use super::crash::InFlight;
+use super::stalls::StallState;
 use super::threads::{NodeId, State, ThreadId};
 use super::timers::{Action, Nanos};
 use crate::disk::DiskState;
@@ -33,6 +34,7 @@ pub(crate) struct Node {
     /// How late each wake-up of a thread is.
     lateness: Range<Duration>,
     lateness_random: Stream,
+    pub(super) stalls: StallState,
     clock: Clock,
 }
 
@@ -58,17 +60,19 @@ impl Node {
             held_up: Vec::new(),
             lateness: Duration::ZERO..Duration::ZERO,
             lateness_random: Stream::new(seed, Purpose::Lateness, u64::from(id.0)),
+            stalls: StallState::new(seed, id),
             clock: Clock { rate: TRUE_RATE, set_at: 0, shown_then: 0 },
         }
     }
 
-    /// What a crash takes away: all but the disk. A paused or slow node comes back sound. The services are
+    /// What a crash takes away: all but the disk. A paused or slow node, or one with stalls, comes back sound. The services are
     /// returned: their destructors must not run while the nodes are being looked at.
     pub(super) fn crash(&mut self) -> Option<Rc<Services>> {
         self.up = false;
         self.paused = false;
         self.held_up.clear();
         self.lateness = Duration::ZERO..Duration::ZERO;
+        self.stalls.set(None);
         self.services.take()
     }
 
@@ -194,7 +198,9 @@ impl Kernel {
     }
 
     pub(super) fn note_impairments(&self) {
-        self.impaired.set(self.nodes.borrow().iter().any(Node::is_impaired));
+        let nodes = self.nodes.borrow();
+        self.impaired.set(nodes.iter().any(Node::is_impaired));
+        self.stalling.set(self.stalls_noted.get() > 0 || nodes.iter().any(|node| node.stalls.is_on()));
     }
 
     /// Keeps a thread of a paused or slow node from running now. False when nothing holds it up.
@@ -215,10 +221,13 @@ impl Kernel {
         true
     }
 
-    /// A slow node's thread may run at last, unless it was killed or its node paused meanwhile.
+    /// A thread that was held up may run at last, unless it was killed or its node paused meanwhile.
     pub(super) fn end_hold_up(&self, thread: ThreadId) {
-        let node = match self.threads.borrow().get(thread) {
-            Some(found) if matches!(found.state, State::Ready) => found.node,
+        let node = match self.threads.borrow_mut().get_mut(thread) {
+            Some(found) if matches!(found.state, State::Ready | State::Stalled { .. }) => {
+                found.state = State::Ready;
+                found.node
+            }
             _ => return,
         };
         let mut nodes = self.nodes.borrow_mut();

@@ -4,7 +4,7 @@
 //! wording is part of the kit's interface: golden tests pin it.
 
 use std::any::Any;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::panic::{self, Location};
 use std::sync::Once;
 use std::time::Duration;
@@ -319,7 +319,11 @@ impl Kernel {
     }
 
     fn stuck(&self, thread: &SimThread) -> Option<Stuck> {
-        let State::Blocked { waiting, at, since } = thread.state else { return None };
+        let (waiting, at, since) = match thread.state {
+            State::Blocked { waiting, at, since } => (waiting, at, since),
+            State::Stalled { at, since } => (Waiting::Core, at, since),
+            State::Ready | State::Killed => return None,
+        };
         let (waiting_for, holder) = match waiting {
             Waiting::Lock { holder } => ("a lock".to_owned(), holder),
             Waiting::Sleep => ("its sleep to end".to_owned(), None),
@@ -333,6 +337,7 @@ impl Kernel {
                 None,
             ),
             Waiting::Disk => ("its disk".to_owned(), None),
+            Waiting::Core => ("a core, as the operating system holds it up".to_owned(), None),
         };
         Some(Stuck {
             place: Place::new(self.describe_thread(thread), at),
@@ -359,14 +364,22 @@ impl Kernel {
     }
 
     fn describe_thread(&self, thread: &SimThread) -> String {
-        let mut text = format!("node {} thread ", self.nodes.borrow()[thread.node.0 as usize].name);
-        let written = match &thread.name {
-            ThreadName::Given(name) => write!(text, "'{name}'"),
-            ThreadName::Handler(kind) => write!(text, "'{kind} handler'"),
-            ThreadName::SpawnedAt(at) => write!(text, "spawned at {}", line(at)),
-        };
-        written.expect("writing to a String cannot fail");
-        text
+        format!("node {} thread {}", self.nodes.borrow()[thread.node.0 as usize].name, thread.name)
+    }
+
+    /// What a thread is called on its node.
+    pub(super) fn name_of(&self, thread: ThreadId) -> String {
+        self.threads.borrow().get(thread).map(|found| found.name.to_string()).unwrap_or_default()
+    }
+}
+
+impl Display for ThreadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ThreadName::Given(name) => write!(f, "'{name}'"),
+            ThreadName::Handler(kind) => write!(f, "'{kind} handler'"),
+            ThreadName::SpawnedAt(at) => write!(f, "spawned at {}", line(at)),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Kit-owned. A thread runs until it blocks, ends or is preempted; preemption happens inside an
 //! operation of the facade, after a random number of them. The next thread is drawn from those that
-//! are ready. Only when none is does time jump to the next timer; each operation also costs a little
+//! are ready, or has the highest priority among them (`priorities.rs`), as the seed has it. Only when none is does time jump to the next timer; each operation also costs a little
 //! time, so a thread that polls does not stop the world.
 
 use std::panic::{self, AssertUnwindSafe, Location};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::context::{Context, Door, Resume, Resumed, Yielded};
 use super::crash::KillToken;
 use super::report::{Cause, Place};
+use super::stalls::Chance;
 use super::threads::{NodeId, State, ThreadId, ThreadName, Waiting, Woken};
 use super::timers::{Action, Nanos};
 use super::{Kernel, current};
@@ -53,6 +54,7 @@ impl Kernel {
     pub(crate) fn step(&self, at: &'static Location<'static>) -> Mode {
         self.at.set(at);
         self.now.set(self.now.get() + OPERATION_NANOS);
+        self.risk_stall(Chance::Before, at);
         let left = self.until_preempted.get();
         if left > 1 {
             self.until_preempted.set(left - 1);
@@ -84,8 +86,20 @@ impl Kernel {
             self.fail(Cause::TimeLimit { limit: Duration::from_nanos(self.time_limit) });
             self.wait_for_the_end();
         }
+        if let Some(priorities) = &self.priorities
+            && priorities.is_due(self.steps.get(), self.now(), !self.ready.borrow().is_empty())
+        {
+            self.fall_behind();
+        }
         self.give_way();
         Mode::Normal
+    }
+
+    /// The running thread has found nothing to do, and lets all others go first where priorities count.
+    pub(crate) fn fall_behind(&self) {
+        if let Some(priorities) = &self.priorities {
+            priorities.demote(self.me(), &mut self.threads.borrow_mut());
+        }
     }
 
     /// Makes every further operation of the running thread take the slow path, where it is found out
@@ -146,6 +160,10 @@ impl Kernel {
     pub(crate) fn spawn(&self, node: NodeId, name: ThreadName, body: impl FnOnce() + 'static) -> ThreadId {
         let context = Context::new(&self.stacks, move |door, first| run_thread(door, first, body));
         let thread = self.threads.borrow_mut().insert(node, name, context);
+        if let Some(priorities) = &self.priorities {
+            self.threads.borrow_mut().get_mut(thread).expect("it was just entered").priority =
+                priorities.draw();
+        }
         self.recorder.mix(u64::from(thread.serial) << 32 | u64::from(node.0));
         self.make_ready(thread, node);
         thread
@@ -274,11 +292,13 @@ impl Kernel {
 
     fn pick(&self) -> Option<ThreadId> {
         let mut ready = self.ready.borrow_mut();
-        match ready.len() {
-            0 => None,
-            1 => ready.pop(),
-            many => Some(ready.swap_remove(self.random.borrow_mut().below(many as u64) as usize)),
-        }
+        let place = match (ready.len(), &self.priorities) {
+            (0, _) => return None,
+            (_, Some(priorities)) => priorities.pick(&ready, &self.threads.borrow(), self.now()),
+            (1, None) => 0,
+            (many, None) => self.random.borrow_mut().below(many as u64) as usize,
+        };
+        Some(ready.swap_remove(place))
     }
 
     /// Moves time to the next timer that still means something. Without one, nothing can ever happen

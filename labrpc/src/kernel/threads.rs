@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::context::Context;
+use super::priorities::Priority;
 use super::timers::Nanos;
 
 /// A host of the simulated world, by number. Node 0 is the tester, which never crashes.
@@ -50,14 +51,21 @@ pub(crate) enum ThreadName {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waiting {
     Sleep,
-    Lock { holder: Option<Holder> },
+    Lock {
+        holder: Option<Holder>,
+    },
     Condvar,
     Send,
     Receive,
     Select,
     Join,
-    Call { kind: &'static str, to: NodeId },
+    Call {
+        kind: &'static str,
+        to: NodeId,
+    },
     Disk,
+    /// To go on: see [`State::Stalled`].
+    Core,
 }
 
 /// Who holds a lock, and where it was taken.
@@ -74,6 +82,8 @@ pub(crate) enum State {
     Ready,
     /// It waits.
     Blocked { waiting: Waiting, at: &'static Location<'static>, since: Nanos },
+    /// It could run, but for a stall; see `stalls.rs`.
+    Stalled { at: &'static Location<'static>, since: Nanos },
     /// Its node has crashed; the next thing it does is unwind.
     Killed,
 }
@@ -95,6 +105,10 @@ pub(crate) struct SimThread {
     /// How often it has blocked. A timer that was set for an earlier wait is stale.
     pub(crate) waits: u32,
     pub(crate) woken: Woken,
+    /// What the scheduler by priorities goes by.
+    pub(super) priority: Priority,
+    /// The number of its last stall in the record, until it is known what it did next.
+    pub(super) noted_stall: Option<usize>,
 }
 
 /// All threads of a simulation.
@@ -122,6 +136,8 @@ impl ThreadTable {
             context: Some(context),
             waits: 0,
             woken: Woken::Notified,
+            priority: 0,
+            noted_stall: None,
         });
         id
     }

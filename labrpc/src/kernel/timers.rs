@@ -16,7 +16,7 @@ pub(crate) type Nanos = u64;
 pub(crate) enum Action {
     /// The thread's wait number `wait` ends by time-out; stale if that wait is over.
     Wake { thread: ThreadId, wait: u32 },
-    /// The thread, ready for some time but held up by its slow node, may be picked.
+    /// The thread, ready for some time but held up by a slow node or a stall, may be picked.
     Ready(ThreadId),
     /// The kernel does something on its own account, such as delivering a message.
     Run(Box<dyn FnOnce(&Kernel)>),

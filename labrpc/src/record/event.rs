@@ -7,8 +7,10 @@ use std::fmt::{self, Debug, Display};
 use std::time::Duration;
 
 use super::Recorder;
+use super::trace::Stall;
 use crate::disk::Bytes;
-use crate::kernel::NodeId;
+use crate::kernel::{NodeId, Stalls};
+use crate::streams::nanos;
 
 /// A value that travels or is saved, still typed: a test can look into it without decoding.
 pub trait Body: Any + Debug {
@@ -108,6 +110,15 @@ pub enum What<'a> {
         /// By how much at most; zero ends it.
         lateness: Duration,
     },
+    /// A node's threads are now held up now and then.
+    NodeStalls {
+        /// Which.
+        node: NodeId,
+        /// How often and for how long; `None` ends it.
+        stalls: Option<&'a Stalls>,
+    },
+    /// A thread is held up. It stands in traces, and no observer is told.
+    Stalled(&'a Stall),
     /// A node's clock changed its rate.
     ClockRate {
         /// Which.
@@ -226,6 +237,12 @@ impl What<'_> {
             What::NodePaused { node: paused } => node(9, paused, 0),
             What::NodeResumed { node: resumed } => node(10, resumed, 0),
             What::NodeSlowed { node: slow, lateness } => node(11, slow, lateness.as_nanos() as u64),
+            What::NodeStalls { node: stalling, stalls } => {
+                node(13, stalling, stalls.map_or(0, |stalls| u64::from(stalls.one_in)));
+                let span = stalls.map(|stalls| stalls.span.clone()).unwrap_or_default();
+                recorder.mix(nanos(span.start) ^ nanos(span.end).rotate_left(32));
+            }
+            What::Stalled(_) => {}
             What::ClockRate { node: drifting, rate } => node(12, drifting, rate),
             What::Network { text } => recorder.mix_bytes(text.as_bytes()),
             What::Note { .. } => {}

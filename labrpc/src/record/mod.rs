@@ -11,12 +11,13 @@ use std::cell::{Cell, RefCell};
 
 pub use self::event::{Address, Body, Event, Leg, LossReason, Message, Observer, What};
 pub(crate) use self::log::listen;
-pub use self::trace::{Row, Trace};
+pub use self::trace::{Row, Stall, Trace};
 
 /// Takes down a run.
 pub(crate) struct Recorder {
     hash: Cell<u64>,
     rows: Option<RefCell<Vec<Row>>>,
+    stalls: RefCell<Vec<Stall>>,
 }
 
 /// An odd constant with well-spread bits: 2^64 divided by the golden ratio.
@@ -25,7 +26,11 @@ const HASH_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Recorder {
     /// Records rows only if asked to; the hash is always kept.
     pub(crate) fn new(rows: bool) -> Recorder {
-        Recorder { hash: Cell::new(HASH_FACTOR), rows: rows.then(RefCell::default) }
+        Recorder {
+            hash: Cell::new(HASH_FACTOR),
+            rows: rows.then(RefCell::default),
+            stalls: RefCell::default(),
+        }
     }
 
     /// Mixes one number into the run's hash.
@@ -48,9 +53,9 @@ impl Recorder {
 
     /// Takes down one event.
     pub(crate) fn take(&self, event: &Event<'_>) {
-        // Lines for the trace are written only while one is recorded, and a run must hash alike with and
+        // Lines for the trace, and stalls in words, are written only while one is recorded, and a run must hash alike with and
         // without it.
-        if !matches!(event.what, What::Note { .. }) {
+        if !matches!(event.what, What::Note { .. } | What::Stalled(_)) {
             self.mix(event.at.as_nanos() as u64);
             event.what.mix_into(self);
         }
@@ -68,7 +73,20 @@ impl Recorder {
         self.rows.is_some()
     }
 
-    pub(crate) fn take_rows(&self) -> Option<Vec<Row>> {
-        self.rows.as_ref().map(|rows| rows.borrow_mut().split_off(0))
+    /// Takes down a stall, and returns its number.
+    pub(crate) fn add_stall(&self, stall: Stall) -> usize {
+        let mut stalls = self.stalls.borrow_mut();
+        stalls.push(stall);
+        stalls.len() - 1
+    }
+
+    /// The thread of a stall has gone on, with the operation at `line`.
+    pub(crate) fn complete_stall(&self, number: usize, line: String) {
+        self.stalls.borrow_mut()[number].then = Some(line);
+    }
+
+    pub(crate) fn take_rows(&self) -> Option<(Vec<Row>, Vec<Stall>)> {
+        let rows = self.rows.as_ref()?.take();
+        Some((rows, self.stalls.take()))
     }
 }

@@ -16,6 +16,7 @@ pub struct Row {
     pub at: Duration,
     /// In whose column it stands.
     pub node: NodeId,
+    is_stall: bool,
     text: Text,
 }
 
@@ -27,16 +28,39 @@ enum Text {
     Other(&'static str, NodeId, String),
 }
 
+/// A thread that was held up, and where; see [`crate::Stalls`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Its node.
+    pub node: NodeId,
+    /// What the thread is called, such as `'ticker'` or `spawned at labraft/src/raft.rs:41:9`.
+    pub thread: String,
+    /// Where it stood, such as `after it unlocked what it had locked at labraft/src/raft.rs:41:9`.
+    pub place: String,
+    /// Virtual time at which it was held up.
+    pub from: Duration,
+    /// Virtual time at which it could go on.
+    pub until: Duration,
+    /// Where it asked next for something of the kit; `None` when it did not, or was crashed before.
+    pub then: Option<String>,
+}
+
 /// Everything that happened in a recorded run, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     names: Vec<String>,
     rows: Vec<Row>,
+    stalls: Vec<Stall>,
 }
 
 impl Trace {
-    pub(crate) fn new(names: Vec<Rc<str>>, rows: Vec<Row>) -> Trace {
-        Trace { names: names.iter().map(|name| name.to_string()).collect(), rows }
+    pub(crate) fn new(names: Vec<Rc<str>>, rows: Vec<Row>, stalls: Vec<Stall>) -> Trace {
+        Trace { names: names.iter().map(|name| name.to_string()).collect(), rows, stalls }
+    }
+
+    /// The threads that were held up, in the order in which that began.
+    pub fn stalls(&self) -> &[Stall] {
+        &self.stalls
     }
 
     /// All rows.
@@ -71,7 +95,12 @@ impl Display for Trace {
 impl Row {
     pub(super) fn of(event: &Event<'_>) -> Row {
         let (node, text) = text_of(event.what);
-        Row { at: event.at, node, text }
+        Row { at: event.at, node, is_stall: matches!(event.what, What::Stalled(_)), text }
+    }
+
+    /// True when the row says that a thread is held up; see [`Trace::stalls`].
+    pub fn is_stall(&self) -> bool {
+        self.is_stall
     }
 }
 
@@ -100,6 +129,15 @@ fn text_of(what: &What<'_>) -> (NodeId, Text) {
         What::NodePaused { node } => plain(node, "paused".into()),
         What::NodeResumed { node } => plain(node, "resumed".into()),
         What::NodeSlowed { node, lateness } => plain(node, format!("slow: wakes up to {lateness:?} late")),
+        What::NodeStalls { node, stalls: None } => plain(node, "no more stalls".into()),
+        What::NodeStalls { node, stalls: Some(stalls) } => plain(
+            node,
+            format!("stalls: threads are held up for {:?} to {:?}", stalls.span.start, stalls.span.end),
+        ),
+        What::Stalled(stall) => {
+            let span = stall.until - stall.from;
+            plain(stall.node, format!("{} is held up for {span:.1?} {}", stall.thread, stall.place))
+        }
         What::ClockRate { node, rate } => plain(node, format!("clock shows {rate} ns per ms")),
         What::Network { text } => plain(NodeId::TESTER, format!("network: {text}")),
         What::Note { node, text } => plain(node, text.to_owned()),

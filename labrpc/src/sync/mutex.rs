@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::atomic::AtomicCell;
 
 use super::WaitQueue;
-use crate::kernel::{self, Holder, Kernel, Mode, ThreadId, Waiting};
+use crate::kernel::{self, Chance, Holder, Kernel, Mode, ThreadId, Waiting};
 
 /// A lock around a value; one thread at a time has it.
 ///
@@ -96,8 +96,9 @@ impl<T: ?Sized> Mutex<T> {
             Some(kernel) => {
                 kernel.step(at);
                 let inner = self.inner.try_lock();
-                if inner.is_some() {
-                    self.holder.set(kernel.me(), at);
+                match inner {
+                    Some(_) => self.holder.set(kernel.me(), at),
+                    None => kernel.fall_behind(),
                 }
                 inner
             }
@@ -149,6 +150,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         self.inner = None;
         self.mutex.wake_waiters();
         wait();
+        kernel.risk_stall(Chance::Woken, at);
         self.inner = Some(self.mutex.lock_contended(kernel, Mode::Normal, at));
     }
 
@@ -161,8 +163,14 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        let stalling = kernel::current().filter(|kernel| kernel.is_stalling());
+        // Once it is free, another thread may take it and note another place.
+        let taken_at = stalling.and_then(|_| self.mutex.holder.at.load());
         self.inner = None;
         self.mutex.wake_waiters();
+        if let (Some(kernel), Some(taken_at)) = (stalling, taken_at) {
+            kernel.risk_stall(Chance::Unlocked, taken_at);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 
 use super::WaitQueue;
-use crate::kernel::{self, Holder, Kernel, Mode, ThreadId, Waiting};
+use crate::kernel::{self, Chance, Holder, Kernel, Mode, ThreadId, Waiting};
 
 /// A lock around a value; any number of threads may read it, or one may write it.
 ///
@@ -45,14 +45,13 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let Some(mine) = self.thread else { return };
         let mut holders = self.holders.lock();
-        if let Some(index) = holders.iter().position(|holder| holder.thread == mine) {
-            holders.remove(index);
-        }
+        let place = holders.iter().position(|holder| holder.thread == mine);
+        let hold = place.map(|place| holders.remove(place));
         drop(holders);
-        if self.waiters.is_occupied()
-            && let Some(kernel) = kernel::current()
-        {
-            self.waiters.wake_all(&kernel);
+        let Some(kernel) = kernel::current() else { return };
+        self.waiters.wake_all(&kernel);
+        if let Some(hold) = hold {
+            kernel.risk_stall(Chance::Unlocked, hold.at);
         }
     }
 }

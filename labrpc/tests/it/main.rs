@@ -12,6 +12,8 @@ mod hazards;
 mod network;
 mod nodes;
 mod outside;
+mod priorities;
+mod stalls;
 mod threads;
 
 use std::time::Duration;

@@ -22,6 +22,7 @@ impl Check for OneLeader {
         let (server, term) = match *seen {
             Seen::RequestLeft { from, request } if request.is_leaders() => (from.server, request.term()),
             Seen::State { of, term, is_leader: true } => (of.server, term),
+            Seen::Claimed { of, term } => (of.server, term),
             Seen::Started { of, started, .. } => (of.server, started.term),
             _ => return Ok(()),
         };

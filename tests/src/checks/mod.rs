@@ -156,6 +156,11 @@ pub(crate) enum Seen<'a> {
         term: Term,
         is_leader: bool,
     },
+    /// `get_state`, called beside other calls, has said that the server leads.
+    Claimed {
+        of: Life,
+        term: Term,
+    },
     /// `start` has returned.
     Started {
         of: Life,
@@ -229,6 +234,13 @@ impl Checks {
             checks.push(Box::new(snapshots::WholeStates::default()));
         }
         Checks { facts: Facts::new(servers, scope, is_readable), checks }
+    }
+
+    /// What was committed last, as its index and the term of the leader that committed it; `None` as its term
+    /// where it counts because all servers have it.
+    pub(crate) fn last_committed(&self) -> Option<(Index, Option<Term>)> {
+        let last = self.facts.ledger.last();
+        self.facts.ledger.at(last).map(|committed| (last, committed.in_term))
     }
 
     pub(crate) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
