@@ -67,7 +67,9 @@ mod streams;
 pub use self::disk::{Bytes, Content, Disk, Write};
 pub use self::kernel::{Cause, Failure, Fatal, InFlight, Moment, NodeId, Place, Stalls, Stuck, on_fatal};
 pub use self::net::{Effect, HeldMessage, Kinds, Links, Rule, RuleId, Traffic, long_reordering, unreliable};
-pub use self::record::{Address, Body, Event, Leg, LossReason, Message, Observer, Row, Stall, Trace, What};
+pub use self::record::{
+    Address, Body, Event, Leg, LossReason, Message, Observer, Row, RowKind, Stall, Trace, What,
+};
 pub use self::rpc::{Peer, Request, Services, Transport};
 pub use self::sim::{Config, NoResult, Report, Schedule, World, run};
 pub use self::streams::{Purpose, Stream};

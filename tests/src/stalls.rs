@@ -130,7 +130,7 @@ impl Cluster {
             "what is committed is applied, whether another command comes or not (Raft 5.3)",
             format!("S{late}'s service receives entry {index}, which S{leader} committed in term {term}"),
             format!(
-                "S{late} has applied entries up to {applied}, and nothing more for {} s, though entry {index} is committed and S{leader} still leads term {term}. Was a signal given when nobody waited for it yet?",
+                "S{late} has applied entries up to {applied} and nothing more for {} s,\nthough S{leader} has committed entry {index} and still leads term {term}.\nDoes the thread that applies miss a signal given before it waits for one?",
                 APPLIED_WITHIN.as_secs()
             ),
         )

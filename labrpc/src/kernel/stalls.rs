@@ -176,7 +176,8 @@ impl Kernel {
             let stall = Stall {
                 node: self.my_node(),
                 thread: self.name_of(me),
-                place: format!("{} {}", chance.words(), line(at)),
+                after: chance.words(),
+                line: line(at),
                 from: Duration::from_nanos(since),
                 until: Duration::from_nanos(until),
                 then: None,

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 
 pub use self::event::{Address, Body, Event, Leg, LossReason, Message, Observer, What};
 pub(crate) use self::log::listen;
-pub use self::trace::{Row, Stall, Trace};
+pub use self::trace::{Row, RowKind, Stall, Trace};
 
 /// Takes down a run.
 pub(crate) struct Recorder {

@@ -16,8 +16,31 @@ pub struct Row {
     pub at: Duration,
     /// In whose column it stands.
     pub node: NodeId,
-    is_stall: bool,
+    kind: RowKind,
     text: Text,
+}
+
+/// What kind of thing a row tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// Something that can change what the node knows: a message that arrives, a save, a start or a crash.
+    Change,
+    /// A thread is held up; see [`Trace::stalls`].
+    Stall,
+    /// All else.
+    Other,
+}
+
+impl RowKind {
+    fn of(what: &What<'_>) -> RowKind {
+        match what {
+            What::Delivered(_) | What::Saved { .. } | What::NodeStarted { .. } | What::NodeCrashed { .. } => {
+                RowKind::Change
+            }
+            What::Stalled(_) => RowKind::Stall,
+            _ => RowKind::Other,
+        }
+    }
 }
 
 /// What a row says; names of other nodes are filled in when it is written out.
@@ -35,8 +58,10 @@ pub struct Stall {
     pub node: NodeId,
     /// What the thread is called, such as `'ticker'` or `spawned at labraft/src/raft.rs:41:9`.
     pub thread: String,
-    /// Where it stood, such as `after it unlocked what it had locked at labraft/src/raft.rs:41:9`.
-    pub place: String,
+    /// At what it was held up, such as `after it unlocked what it had locked at`.
+    pub after: &'static str,
+    /// The line that completes this, such as `labraft/src/raft.rs:41:9`.
+    pub line: String,
     /// Virtual time at which it was held up.
     pub from: Duration,
     /// Virtual time at which it could go on.
@@ -95,12 +120,12 @@ impl Display for Trace {
 impl Row {
     pub(super) fn of(event: &Event<'_>) -> Row {
         let (node, text) = text_of(event.what);
-        Row { at: event.at, node, is_stall: matches!(event.what, What::Stalled(_)), text }
+        Row { at: event.at, node, kind: RowKind::of(event.what), text }
     }
 
-    /// True when the row says that a thread is held up; see [`Trace::stalls`].
-    pub fn is_stall(&self) -> bool {
-        self.is_stall
+    /// What kind of thing it tells.
+    pub fn kind(&self) -> RowKind {
+        self.kind
     }
 }
 
@@ -136,7 +161,10 @@ fn text_of(what: &What<'_>) -> (NodeId, Text) {
         ),
         What::Stalled(stall) => {
             let span = stall.until - stall.from;
-            plain(stall.node, format!("{} is held up for {span:.1?} {}", stall.thread, stall.place))
+            plain(
+                stall.node,
+                format!("{} is held up for {span:.1?} {} {}", stall.thread, stall.after, stall.line),
+            )
         }
         What::ClockRate { node, rate } => plain(node, format!("clock shows {rate} ns per ms")),
         What::Network { text } => plain(NodeId::TESTER, format!("network: {text}")),

@@ -170,7 +170,7 @@ fn a_recorded_run_tells_who_was_held_up_where_and_what_it_did_next() {
     assert_eq!(plain.trace_hash, recorded.trace_hash);
     let trace = recorded.trace.expect("it was recorded");
     let held_up =
-        trace.stalls().iter().find(|stall| stall.place.starts_with("after it unlocked")).expect("some");
+        trace.stalls().iter().find(|stall| stall.after.starts_with("after it unlocked")).expect("some");
     assert!(held_up.thread.starts_with("spawned at labrpc/tests/it/stalls.rs:"), "{}", held_up.thread);
     assert!(held_up.until - held_up.from >= ms(20));
     assert!(held_up.then.as_ref().expect("it went on").starts_with("labrpc/tests/it/stalls.rs:"));

@@ -45,6 +45,20 @@ impl WholeStates {
     }
 }
 
+impl WholeStates {
+    /// A leader sends a snapshot: as what it says it is.
+    fn judge_sent(&self, server: ServerId, index: Index, snapshot: &Bytes) -> Result<(), Finding> {
+        match self.made.get(snapshot) {
+            Some(&made) if made != index => Err(Finding::safety(
+                "a snapshot is sent with the index up to which it goes (Raft 7, Figure 13)",
+                format!("the snapshot that goes up to entry {index}, or index {made} beside this one"),
+                format!("S{server} sent the snapshot up to entry {made} as the one up to entry {index}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn judge_term(server: ServerId, how: &str, index: Index, term: Term, facts: &Facts) -> Result<(), Finding> {
     match facts.ledger.at(index) {
         Some(committed) if committed.term != term => Err(Finding::safety(
@@ -72,6 +86,7 @@ impl Check for WholeStates {
                 judge_term(by.server, "delivered", *index, *term, facts)
             }
             Seen::RequestLeft { from, request: Request::Snapshot(args) } => {
+                self.judge_sent(from.server, args.last_included_index, &args.snapshot)?;
                 judge_term(from.server, "sent", args.last_included_index, args.last_included_term, facts)
             }
             _ => Ok(()),
