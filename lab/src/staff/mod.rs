@@ -1,6 +1,6 @@
 //! The commands of those who teach: the catalogue of bugs, grading a class, making student kits.
 //!
-//! Kit-owned. A student kit comes without this folder. `bugs.rs` and `class` grade what is laid over a work
+//! Kit-owned. A student kit comes without this folder. `bugs` and `class` grade what is laid over a work
 //! tree (`work.rs`); `release` writes student kits.
 
 mod bugs;
