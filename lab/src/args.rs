@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use crate::history;
 use crate::kit::Code;
 // release: omit begin
-use crate::staff::StaffCommand;
+use crate::staff::{LaidOver, StaffCommand};
 // release: omit end
 use crate::trouble::Trouble;
 
@@ -143,10 +143,24 @@ pub(crate) struct RunArguments {
     /// Run your service of lab 3 on the reference Raft instead of your own.
     #[arg(long, value_name = "WHICH")]
     raft: Option<WhichRaft>,
+    /// Run the reference with this bug of the catalogue in it, such as E01.
+    #[arg(long, value_name = "BUG", conflicts_with_all = ["solution", "raft"])]
+    bug: Option<String>,
+    /// Run this correct variant, such as event_loop.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["solution", "raft", "bug"])]
+    variant: Option<String>,
     // release: omit end
 }
 
 impl RunArguments {
+    // release: omit begin
+    /// What to lay over the kit and run instead of the code that lies there.
+    pub(crate) fn laid_over(&self) -> Option<LaidOver<'_>> {
+        let variant = || self.variant.as_deref().map(LaidOver::Variant);
+        self.bug.as_deref().map(LaidOver::Bug).or_else(variant)
+    }
+    // release: omit end
+
     /// Whose code to run.
     pub(crate) fn code(&self) -> Code {
         // release: omit begin

@@ -23,12 +23,12 @@ use crate::trouble::Trouble;
 pub(crate) struct Binaries {
     /// By the stage's id.
     programs: BTreeMap<String, PathBuf>,
-    /// Whose code is in them.
-    pub(crate) code: Code,
     /// By lab, the hash of the files that its programs must have been built from.
     sources: BTreeMap<String, String>,
     /// The copy of the kit that they were built from.
     pub(crate) root: PathBuf,
+    /// What a report's replay command has to end in, so that it runs this code again.
+    pub(crate) replay_suffix: String,
 }
 
 impl Binaries {
@@ -36,6 +36,13 @@ impl Binaries {
     pub(crate) fn program(&self, stage: &str) -> &Path {
         &self.programs[stage]
     }
+
+    // release: omit begin
+    /// The same, with another ending of replay commands.
+    pub(crate) fn replayed_with(self, suffix: &str) -> Binaries {
+        Binaries { replay_suffix: suffix.into(), ..self }
+    }
+    // release: omit end
 
     /// The hash of the files that the program of a test must have been built from.
     pub(crate) fn source(&self, test: &Test) -> &str {
@@ -80,7 +87,8 @@ pub(crate) fn stages(
         return Err(Trouble::Kit(format!("{target} is a file, where a folder is needed; move it away")));
     }
     let (programs, sources, root) = (BTreeMap::new(), BTreeMap::new(), kit.root().to_owned());
-    let mut binaries = Binaries { programs, code, sources, root };
+    let replay_suffix = code.suffix.to_owned();
+    let mut binaries = Binaries { programs, sources, root, replay_suffix };
     let labs: BTreeSet<&str> = tests.iter().map(|test| test.lab()).collect();
     for lab in labs {
         let is_asked_for = |stage: &&Stage| tests.iter().any(|test| test.stage() == stage.id);

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use labgrading::{Catalog, Class, SeedRange, Test};
 
 use crate::args::{Arguments, Command, RunArguments, TestArguments};
+use crate::build::Binaries;
 use crate::grade::Grades;
 use crate::kit::Kit;
 // release: omit begin
@@ -126,7 +127,7 @@ fn exit_code(grades: &Grades) -> Result<u8, Trouble> {
     Ok(if grades.0.iter().all(|grade| grade.class().is_none()) { PASSED } else { FAILED })
 }
 
-/// Runs one seed with a trace, and shows it.
+/// Builds a test, and runs one seed of it.
 fn replay(
     catalog: &Catalog,
     kit: &Kit,
@@ -144,10 +145,26 @@ fn replay(
     // release: omit begin
     let tests = on_reference_raft(tests, arguments.code(), false)?;
     // release: omit end
+    // release: omit begin
+    if let Some(laid_over) = arguments.laid_over() {
+        let binaries = staff::build_laid_over(catalog, kit, test, laid_over)?;
+        return run_once(test, &binaries, arguments, show);
+    }
+    // release: omit end
     let binaries = build::stages(catalog, kit, &tests, arguments.code(), None)?;
+    run_once(test, &binaries, arguments, show)
+}
+
+/// Runs one seed of a test that was built, with a trace, and shows it.
+fn run_once(
+    test: &Test,
+    binaries: &Binaries,
+    arguments: &RunArguments,
+    show: fn(&process::Run),
+) -> Result<u8, Trouble> {
     let seeds = SeedRange { first: arguments.seed, last: arguments.seed };
     let what = process::What { seeds, trace: true, keep: arguments.keep.clone() };
-    let run = process::run(test, &binaries, &what, &mut |_| {})?;
+    let run = process::run(test, binaries, &what, &mut |_| {})?;
     show(&run);
     match run.failure() {
         None => Ok(PASSED),

@@ -18,7 +18,6 @@ use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_
 
 use crate::build::Binaries;
 use crate::interrupt;
-use crate::kit::Code;
 use crate::trouble::Trouble;
 
 /// No more of what a program prints is kept, in bytes: one that never stops is not to fill the memory.
@@ -86,9 +85,9 @@ pub(crate) fn run(
     what: &What,
     tell: &mut dyn FnMut(&Record),
 ) -> Result<Run, Trouble> {
-    let code = binaries.code;
     let What { seeds, trace, keep } = what.clone();
-    let order = Order { nonce: nonce(), seeds, trace, keep, replay_suffix: code.suffix.into() };
+    let replay_suffix = binaries.replay_suffix.clone();
+    let order = Order { nonce: nonce(), seeds, trace, keep, replay_suffix };
     let mut child = start(test, binaries.program(test.stage()), &binaries.root, &order)?;
     let output = child.stdout.take().expect("its output is piped");
     let errors = child.stderr.take().expect("its errors are piped");
@@ -108,7 +107,7 @@ pub(crate) fn run(
         return Err(Trouble::Interrupted("interrupted; no result was saved".into()));
     }
     run.outcome = match verdict {
-        None => Outcome::Failed(ended_early(test, &run, status, &errors, code)),
+        None => Outcome::Failed(ended_early(test, &run, status, &errors, &binaries.replay_suffix)),
         Some((outcome, source)) if source == binaries.source(test) => outcome,
         Some(_) => {
             return Err(Trouble::Kit(format!(
@@ -257,7 +256,7 @@ fn students_own(test: &Test, line: String) -> Option<String> {
 }
 
 /// The failure of a process that ended without a verdict.
-fn ended_early(test: &Test, run: &Run, status: ExitStatus, errors: &str, code: Code) -> Failure {
+fn ended_early(test: &Test, run: &Run, status: ExitStatus, errors: &str, replay_suffix: &str) -> Failure {
     let last = run.seeds.last().map(|record| match record {
         Record::Seed { seed, .. } => *seed,
         _ => 0,
@@ -278,7 +277,7 @@ fn ended_early(test: &Test, run: &Run, status: ExitStatus, errors: &str, code: C
             "  replay    cargo lab replay {} --seed {}{}\n",
             test.id,
             seed + 1,
-            code.suffix
+            replay_suffix
         ));
     }
     Failure { class: Class::Safety, summary, report }

@@ -2,71 +2,17 @@
 //!
 //! Kit-owned. Commands that need a broken kit run in a copy of it, with a target folder of their own.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 #[cfg(target_os = "linux")]
-use std::{process::Stdio, time::Duration};
+use std::{process::Command, process::Stdio, time::Duration};
 
 use insta::assert_snapshot;
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
-}
-
-fn target() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_lab"));
-    program.ancestors().nth(2).expect("programs lie in target/<profile>").to_owned()
-}
-
-fn lab_in(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
-    let target = if folder == workspace() { target() } else { target().join("copies") };
-    command.current_dir(folder).args(arguments).env("CARGO_TARGET_DIR", target).env("NO_COLOR", "1");
-    command.env_remove("LAB_SEED").env_remove("LAB_SEEDS");
-    command
-}
-
-fn lab(arguments: &[&str]) -> Output {
-    lab_in(&workspace(), arguments).output().expect("the command can be run")
-}
-
-/// The exit code and standard error; nothing is expected on standard output.
-fn refusal(output: &Output) -> String {
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a refusal prints no result");
-    format!("exit {}\n{}", code(output), String::from_utf8_lossy(&output.stderr))
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it exits by itself")
-}
-
-/// Copies of the kit are built one at a time, as they share what was compiled, and so are submissions.
-static ONE_COPY: Mutex<()> = Mutex::new(());
-
-/// A copy of everything in the kit that is not built.
-fn copy_of_the_kit() -> tempfile::TempDir {
-    let copy = tempfile::tempdir().expect("a temporary folder can be made");
-    copy_folder(&workspace(), copy.path());
-    copy
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("the kit can be read") {
-        let entry = entry.expect("the kit can be read");
-        let name = entry.file_name();
-        if name == "target" || name == ".git" {
-            continue;
-        }
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &to.join(name));
-        } else {
-            fs::copy(entry.path(), to.join(name)).expect("a file can be copied");
-        }
-    }
-}
+use support::{ONE_COPY, code, copy_of_the_kit, lab, lab_in, read, refusal, target, workspace};
 
 #[test]
 fn an_unknown_name_is_refused_with_the_nearest_ones() {
@@ -182,10 +128,6 @@ fn hand_in(class: &Path, name: &str, files: &[(&str, &str)]) {
         fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
         fs::write(path, content).expect("a file can be written");
     }
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The paths of all files in a folder, by name.

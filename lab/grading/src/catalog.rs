@@ -116,7 +116,7 @@ impl Catalog {
     ///
     /// When the file that was built in is not a catalogue, which a test of this crate rules out.
     pub fn load() -> Catalog {
-        match toml::from_str(include_str!("../../../tests/catalog.toml")) {
+        match toml::from_str(include_str!(concat!(env!("OUT_DIR"), "/catalog.toml"))) {
             Ok(catalog) => catalog,
             Err(error) => panic!("tests/catalog.toml: {error}"),
         }

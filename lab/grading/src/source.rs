@@ -39,7 +39,8 @@ pub fn note(variable: &str, folders: &[&str]) {
     let hash = source_hash(root, folders).expect("the crate's own files can be read");
     println!("cargo::rustc-env={variable}={hash}");
     for folder in folders {
-        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+        // Seen from the crate, so that a copy of the kit looks at its own files.
+        println!("cargo::rerun-if-changed=../{folder}");
     }
 }
 

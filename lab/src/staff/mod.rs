@@ -30,7 +30,17 @@ pub(crate) enum StaffCommand {
     #[command(long_about = release::HELP)]
     Release(ReleaseArguments),
     /// Grade every bug of the catalogue and every correct variant, and write the table of what was caught.
+    #[command(long_about = bugs::HELP)]
     Bugs(BugsArguments),
+}
+
+/// What can be laid over the kit to be run instead of the code that lies there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LaidOver<'a> {
+    /// A bug of the catalogue, by its id.
+    Bug(&'a str),
+    /// A correct variant, by its name.
+    Variant(&'a str),
 }
 
 #[derive(Args, Debug)]
@@ -42,6 +52,9 @@ pub(crate) struct BugsArguments {
     /// Run seeds 1 to N instead of the number each bug allows.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     seeds: Option<u64>,
+    /// Grade bugs by the tests of these stages (2b,2c, or all) instead of their own, variants by no others.
+    #[arg(long, value_name = "STAGE,...", value_delimiter = ',', num_args = 1)]
+    stage: Option<Vec<String>>,
 }
 
 #[derive(Args, Debug)]
@@ -90,10 +103,20 @@ pub(crate) fn run(catalog: &Catalog, kit: &Kit, command: &StaffCommand) -> Resul
         StaffCommand::Release(arguments) => {
             release::run(kit, &arguments.folder, arguments.with_reference_raft).map(|()| PASSED)
         }
-        StaffCommand::Bugs(BugsArguments { names, seeds }) => {
-            Ok(if bugs::run(catalog, kit, names, *seeds)? { PASSED } else { FAILED })
+        StaffCommand::Bugs(arguments) => {
+            Ok(if bugs::run(catalog, kit, arguments)? { PASSED } else { FAILED })
         }
     }
+}
+
+/// Builds a test with a bug or a variant in place of the code that lies in the kit.
+pub(crate) fn build_laid_over(
+    catalog: &Catalog,
+    kit: &Kit,
+    test: &Test,
+    laid_over: LaidOver<'_>,
+) -> Result<Binaries, Trouble> {
+    bugs::build(catalog, kit, test, laid_over)
 }
 
 /// Builds, with the compiler's errors in `log` and a sign of life for those who watch.

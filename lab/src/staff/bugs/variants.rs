@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use labgrading::{Catalog, Class, Test, files_under};
 
-use super::{grade_tree, name_of, say};
+use super::{LaidCode, grade_tree, name_of, say};
 use crate::grade::Grade;
-use crate::kit::{Code, SERVICE_LAB};
+use crate::kit::{Code, Kit, SERVICE_LAB};
 use crate::staff::entries;
 use crate::staff::work::{Overlay, WorkTree};
 use crate::trouble::Trouble;
@@ -24,23 +24,36 @@ pub(super) const REFERENCE: &str = "reference";
 const VARIANT_SEEDS: u64 = 20;
 
 /// Grades the reference, with nothing laid over it.
-pub(super) fn try_reference(catalog: &Catalog, tree: &WorkTree, seeds: Option<u64>) -> Result<bool, Trouble> {
+pub(super) fn try_reference(
+    catalog: &Catalog,
+    tree: &WorkTree,
+    tests: &[&Test],
+    seeds: Option<u64>,
+) -> Result<bool, Trouble> {
     tree.lay_over(&Overlay::default())?;
-    let tests = catalog.tests.iter().collect();
-    must_pass(catalog, tree, REFERENCE, tests, Code::SOLUTION, seeds)
+    let laid = LaidCode { code: Code::SOLUTION, replay_suffix: Code::SOLUTION.suffix.into() };
+    must_pass(catalog, tree, REFERENCE, tests, &laid, seeds)
 }
 
-/// Grades another design: of the Raft with the reference's service above, or of the service with the
-/// reference's Raft below.
+/// Grades another design, by those of `tests` that judge it.
 pub(super) fn try_variant(
     catalog: &Catalog,
     tree: &WorkTree,
     folder: &Path,
+    tests: &[&Test],
     seeds: Option<u64>,
 ) -> Result<bool, Trouble> {
+    let laid = lay_variant(tree, folder)?;
+    let is_judged = |test: &&&Test| laid.code != Code::ON_REFERENCE_RAFT || test.lab() == SERVICE_LAB;
+    let tests: Vec<&Test> = tests.iter().filter(is_judged).copied().collect();
+    must_pass(catalog, tree, &name_of(folder), &tests, &laid, seeds)
+}
+
+/// Puts another design into the work tree: a Raft, with the reference's service above, or a service, with the
+/// reference's Raft below.
+pub(super) fn lay_variant(tree: &WorkTree, folder: &Path) -> Result<LaidCode, Trouble> {
     let mut overlay = Overlay::default();
-    let is_service = folder.join("server.rs").is_file();
-    let (place, code) = match is_service {
+    let (place, code) = match folder.join("server.rs").is_file() {
         true => ("labkv/src", Code::ON_REFERENCE_RAFT),
         false => ("labraft/src", Code::BELOW_REFERENCE_KV),
     };
@@ -50,9 +63,17 @@ pub(super) fn try_variant(
         overlay.files.push((Path::new(place).join(inside), content));
     }
     tree.lay_over(&overlay)?;
-    let is_judged = |test: &&Test| !is_service || test.lab() == SERVICE_LAB;
-    let tests = catalog.tests.iter().filter(is_judged).collect();
-    must_pass(catalog, tree, &name_of(folder), tests, code, seeds)
+    Ok(LaidCode { code, replay_suffix: format!(" --variant {}", name_of(folder)) })
+}
+
+/// The folder of the variant with this name.
+pub(super) fn folder_of(kit: &Kit, name: &str) -> Result<PathBuf, Trouble> {
+    let folders = folders_in(&kit.root().join(VARIANTS))?;
+    let names: Vec<String> = folders.iter().map(|folder| name_of(folder)).collect();
+    let place = names.iter().position(|known| known.eq_ignore_ascii_case(name));
+    let unknown =
+        || Trouble::Usage(format!("there is no variant called '{name}'; there are {}", names.join(", ")));
+    place.map(|place| folders[place].clone()).ok_or_else(unknown)
 }
 
 /// Grades what lies in the work tree, and expects it to pass.
@@ -60,12 +81,12 @@ fn must_pass(
     catalog: &Catalog,
     tree: &WorkTree,
     name: &str,
-    tests: Vec<&Test>,
-    code: Code,
+    tests: &[&Test],
+    laid: &LaidCode,
     seeds: Option<u64>,
 ) -> Result<bool, Trouble> {
     let seeds = seeds.unwrap_or(VARIANT_SEEDS);
-    let grades = grade_tree(catalog, tree, &tests, code, seeds)?;
+    let grades = grade_tree(catalog, tree, tests, laid, seeds)?;
     // A design with messages of its own is judged by all tests but those that play its peers.
     let (not_judged, judged): (Vec<&Grade>, Vec<&Grade>) =
         grades.0.iter().partition(|grade| grade.class() == Some(Class::NotJudged));
