@@ -153,14 +153,6 @@ pub(crate) struct RunArguments {
 }
 
 impl RunArguments {
-    // release: omit begin
-    /// What to lay over the kit and run instead of the code that lies there.
-    pub(crate) fn laid_over(&self) -> Option<LaidOver<'_>> {
-        let variant = || self.variant.as_deref().map(LaidOver::Variant);
-        self.bug.as_deref().map(LaidOver::Bug).or_else(variant)
-    }
-    // release: omit end
-
     /// Whose code to run.
     pub(crate) fn code(&self) -> Code {
         // release: omit begin
@@ -173,6 +165,14 @@ impl RunArguments {
         // release: omit end
         Code::STUDENT
     }
+
+    // release: omit begin
+    /// What to lay over the kit and run instead of the code that lies there.
+    pub(crate) fn laid_over(&self) -> Option<LaidOver<'_>> {
+        let variant = || self.variant.as_deref().map(LaidOver::Variant);
+        self.bug.as_deref().map(LaidOver::Bug).or_else(variant)
+    }
+    // release: omit end
 }
 
 // release: omit begin

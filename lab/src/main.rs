@@ -144,8 +144,6 @@ fn replay(
     let tests = vec![test];
     // release: omit begin
     let tests = on_reference_raft(tests, arguments.code(), false)?;
-    // release: omit end
-    // release: omit begin
     if let Some(laid_over) = arguments.laid_over() {
         let binaries = staff::build_laid_over(catalog, kit, test, laid_over)?;
         return run_once(test, &binaries, arguments, show);
