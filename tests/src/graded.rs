@@ -20,6 +20,7 @@ use crate::limits::{
 };
 use crate::report::{Context, columns, report, rows_as_text};
 use crate::run::{Body, Play, RunOf, ScriptBody, SeedRun, finding_of, run_seed};
+use crate::shorten::{Attempt, Budget, shorten};
 
 /// Set by `cargo lab` for the processes it starts.
 const ORDER_ON_STDIN: &str = "LAB_ORDER_ON_STDIN";
@@ -135,7 +136,7 @@ fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &s
         return not_repeatable(run, first.seed, replay_suffix);
     }
     let total = first.faults.len();
-    let keep = shorten(run, first.seed, finding, first.faults.iter().map(|(number, _)| *number).collect());
+    let keep = needed_faults(run, first, finding);
     if run.keep.is_some() || keep.len() == total {
         return failed(run, &again, finding, replay_suffix);
     }
@@ -150,35 +151,14 @@ fn explain(run: RunOf<'_>, first: &SeedRun, finding: &Finding, replay_suffix: &s
     }
 }
 
-/// So many runs are spent at most on making a plan shorter.
-const SHORTENING_RUNS: usize = 80;
-
-/// Leaves out faults, first many at once and then one by one, as long as the run still breaks the same
-/// rule. What is left is not always the fewest that do.
-fn shorten(run: RunOf<'_>, seed: u64, finding: &Finding, faults: Vec<usize>) -> Vec<usize> {
-    let mut kept = faults;
-    let mut at_once = kept.len().div_ceil(2);
-    let mut runs = 0;
-    while at_once > 0 && !kept.is_empty() {
-        let before = kept.len();
-        let mut start = 0;
-        while start < kept.len() && runs < SHORTENING_RUNS {
-            let end = kept.len().min(start + at_once);
-            let fewer = [&kept[..start], &kept[end..]].concat();
-            runs += 1;
-            let outcome = run_seed(RunOf { keep: Some(&fewer), ..run }, seed, false).outcome;
-            match outcome {
-                Err(other) if other.class == finding.class && other.checked == finding.checked => {
-                    kept = fewer
-                }
-                _ => start = end,
-            }
-        }
-        if at_once > 1 || kept.len() == before {
-            at_once /= 2;
-        }
-    }
-    kept
+/// The faults of a storm that it takes to break the same rule again, as far as they can be told apart.
+fn needed_faults(run: RunOf<'_>, first: &SeedRun, finding: &Finding) -> Vec<usize> {
+    let faults = first.faults.iter().map(|(number, _)| *number).collect();
+    shorten(faults, Budget::OF_A_FAILURE, |plan| {
+        let SeedRun { outcome, steps, .. } = run_seed(RunOf { keep: Some(plan), ..run }, first.seed, false);
+        let is_alike = |other: Finding| other.class == finding.class && other.checked == finding.checked;
+        Attempt { fails_alike: outcome.is_err_and(is_alike), steps }
+    })
 }
 
 /// Runs a seed that has passed a second time, while memory is laid out differently, and fails it if the

@@ -27,6 +27,7 @@ mod run;
 mod script;
 mod server;
 mod service;
+mod shorten;
 mod stalls;
 mod storm;
 mod watch;

@@ -66,6 +66,8 @@ pub(crate) struct SeedRun {
     pub(crate) trace_hash: u64,
     /// Virtual time at the end.
     pub(crate) virtual_time: Duration,
+    /// How many steps the simulation took.
+    pub(crate) steps: u64,
     /// The trace, when one was recorded.
     pub(crate) trace: Option<Trace>,
     /// The faults of its storm, by number.
@@ -114,12 +116,12 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
     let found = findings.lock().take();
     let faults = std::mem::take(&mut *faults.lock());
     match report {
-        Ok(Report { outcome, trace_hash, virtual_time, trace, unwritten, .. }) => {
+        Ok(Report { outcome, trace_hash, virtual_time, steps, trace, unwritten, .. }) => {
             let outcome = outcome.map_err(|failure| {
                 let finding = found.unwrap_or_else(|| finding_of(&failure));
                 not_started(&finding, &unwritten).unwrap_or(finding)
             });
-            SeedRun { seed, outcome, trace_hash, virtual_time, trace, faults }
+            SeedRun { seed, outcome, trace_hash, virtual_time, steps, trace, faults }
         }
         Err(_) => SeedRun {
             seed,
@@ -131,6 +133,7 @@ pub(crate) fn run_seed(run: RunOf<'_>, seed: u64, record: bool) -> SeedRun {
             )),
             trace_hash: 0,
             virtual_time: Duration::ZERO,
+            steps: 0,
             trace: None,
             faults,
         },
