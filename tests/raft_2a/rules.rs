@@ -4,6 +4,8 @@
 //! A checkpoint needs `make`, and beyond that only what its rule is about; a `todo!` that a thread comes
 //! to elsewhere does it no harm.
 
+mod roles;
+
 use std::time::Duration;
 
 use labraft::{RequestVoteReply, Term};
@@ -225,6 +227,24 @@ fn leader_steps_down() {
     });
 }
 
+/// Only a later term makes a leader step down: a late candidate of its own term does not.
+#[test]
+fn leader_stays() {
+    graded_script("2a::leader_stays", 5, roles::leader_stays);
+}
+
+/// A candidate that hears from the leader of its own term follows it, and begins its time-out anew.
+#[test]
+fn candidate_follows() {
+    graded_script("2a::candidate_follows", 3, roles::candidate_follows);
+}
+
+/// A candidate whose vote requests are refused with a later term adopts that term.
+#[test]
+fn refused_candidate_adopts() {
+    graded_script("2a::refused_candidate_adopts", 3, roles::refused_candidate_adopts);
+}
+
 /// As long as the leader's heartbeats come, the server does not stand.
 #[test]
 fn heartbeats_hold_off() {
@@ -328,6 +348,18 @@ fn first_heartbeat() {
         let share = (first.at - granted).as_secs_f64() / (second.at - first.at).as_secs_f64();
         script.measure(FIRST_HEARTBEAT, share);
     });
+}
+
+/// Votes beyond the majority do not make a leader once more.
+#[test]
+fn wins_once() {
+    graded_script("2a::wins_once", 9, roles::wins_once);
+}
+
+/// Whatever a leader does for its term ends with the term.
+#[test]
+fn leadership_ends() {
+    graded_script("2a::leadership_ends", 3, roles::leadership_ends);
 }
 
 fn candidacy_after(script: &mut Script, term: Term) -> Option<Arrived> {
