@@ -9,6 +9,7 @@
 mod commits;
 mod completeness;
 mod facts;
+mod hints;
 mod leaders;
 mod ledger;
 mod log_book;
@@ -226,6 +227,7 @@ impl Checks {
             checks.push(Box::new(restriction::VoteRestriction::default()));
             checks.push(Box::new(completeness::LeaderCompleteness::default()));
             checks.push(Box::new(promises::TrueMatch::default()));
+            checks.push(Box::new(hints::HintInRange::default()));
         }
         if is_readable && scope >= Scope::Disk {
             checks.push(Box::new(promises::PromisesSaved::default()));
