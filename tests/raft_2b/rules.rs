@@ -3,6 +3,9 @@
 //! Kit-owned. S0 is the student's server, all others are played by the harness: see `src/script.rs`. In
 //! the comments a log is written as the terms of its entries, so [1, 1, 2] has entry 3 of term 2.
 
+mod acknowledgements;
+mod refusals;
+
 use std::time::Duration;
 
 use labraft::{AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
@@ -88,10 +91,12 @@ fn sends_entries() {
 #[test]
 fn append_table() {
     graded_script("2b::append_table", 3, |script| {
-        let rows: [Row; 8] = [
+        let rows: [Row; 10] = [
             ("the first entries follow nothing", (0, 0), &[1, 1], true),
             ("the next ones follow the last", (2, 1), &[1], true),
             ("what is there already does no harm", (0, 0), &[1, 1, 1], true),
+            ("there is nothing at index 4, right after the end, to follow", (4, 1), &[1], false),
+            ("a heartbeat after the end does not match either", (4, 1), &[], false),
             ("there is nothing at index 5 to follow", (5, 1), &[1], false),
             ("a heartbeat after a gap does not match either", (5, 1), &[], false),
             ("entry 3 is not of term 2", (3, 2), &[3], false),
@@ -531,6 +536,42 @@ fn rejected_appends_hold_off() {
             ));
         }
     });
+}
+
+/// A message that is refused adds no entry and commits nothing, whatever it was refused for.
+#[test]
+fn refusal_changes_nothing() {
+    graded_script("2b::refusal_changes_nothing", 3, refusals::refusal_changes_nothing);
+}
+
+/// A hint, where there is one, names a place from which the leader can go on.
+#[test]
+fn hints_are_in_range() {
+    graded_script("2b::hints_are_in_range", 3, refusals::hints_are_in_range);
+}
+
+/// A leader that learns of a later term by a request that it refuses steps down all the same.
+#[test]
+fn refusing_leader_steps_down() {
+    graded_script("2b::refusing_leader_steps_down", 3, refusals::refusing_leader_steps_down);
+}
+
+/// What a follower acknowledged counts in that term only: a new leadership begins with nothing.
+#[test]
+fn match_of_earlier_term() {
+    graded_script("2b::match_of_earlier_term", 5, acknowledgements::match_of_earlier_term);
+}
+
+/// A follower that has acknowledged its entries does not get them again, though it falls silent at times.
+#[test]
+fn acknowledged_once() {
+    graded_script("2b::acknowledged_once", 3, acknowledgements::acknowledged_once);
+}
+
+/// A follower that does not answer gets no more and more messages.
+#[test]
+fn silent_follower() {
+    graded_script("2b::silent_follower", 3, acknowledgements::silent_follower);
 }
 
 /// Has S0 stand, and compares the last entry it claims with (index, term).

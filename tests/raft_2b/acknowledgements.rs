@@ -1,0 +1,129 @@
+//! Checkpoints of stage 2B about acknowledgements: how long they count, and what a leader sends to a follower
+//! that has given them, or that gives none.
+//!
+//! Kit-owned. S0 may have stood for election by itself: the scripts go on in terms far above its own.
+
+use std::time::Duration;
+
+use labgrading::Class;
+use labraft::Term;
+use tests::{Finding, FollowerLog, Request, Script, append, command, heartbeat};
+
+/// A term far above any that S0 can have stood in by itself.
+const TERM: Term = 1_000;
+
+/// S1 acknowledges entries to S0, another leader replaces them, and S0 leads again: what S1 has stored by then
+/// S0 cannot know.
+pub(super) fn match_of_earlier_term(script: &mut Script) {
+    let empty = FollowerLog::default();
+    let logs = script.answer_appends_truthfully(&[empty.clone(), empty.clone(), empty.clone(), empty]);
+    script.append_entries(4, heartbeat(TERM, 4));
+    let first = script.elect_after(TERM);
+    // S1 alone of five acknowledges S0's entries, so they are not committed.
+    [2, 3, 4].iter().for_each(|&peer| script.silence(peer));
+    for index in 1..=4 {
+        script.start_as_leader(&command(&format!("old{index}")));
+    }
+    script.sleep(Duration::from_millis(300));
+    let old = logs.lock()[0].terms.len();
+    // Another leader replaces them, on S0 and S1, by one entry of its own term.
+    let second = first + 5;
+    script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
+    *logs.lock() = vec![FollowerLog::new(&[second], true); 4];
+    // S0 leads again, with as many new entries, which only S3 stores.
+    script.end_rules();
+    script.forget();
+    let third = script.elect_after(second);
+    logs.lock().iter_mut().for_each(|log| log.terms = vec![second]);
+    [1, 2, 4].iter().for_each(|&peer| script.lose_requests_to(peer));
+    for index in 2..=old {
+        script.start_as_leader(&command(&format!("new{index}")));
+    }
+    script.sleep(Duration::from_millis(500));
+    let applied = script.applied().len();
+    if applied > 1 {
+        script.fail(Finding::safety(
+            "a new leader knows of nobody's log: its match_index begins at 0 (Raft Figure 2, \"reinitialized after election\")",
+            format!(
+                "S0, leading term {third}, does not count S1, which stored {old} entries when S0 led term {first}, and lost them to the leader of term {second}"
+            ),
+            format!("S0 applied {applied} entries, of which only itself and S3, of five, have those after the first"),
+        ));
+    }
+    script.end_rules();
+    script.wait_applied(old);
+}
+
+/// How long requests to a silent server are counted.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// S2 gets S0's requests, and its answers are lost. What matters is that S0 sends no more and more: a leader
+/// that sends each message again a few times, or one message at a time, sends as much after a minute and a half
+/// as after 35 s, the time that five calls in a row take at most. A leader that sends each message until it is
+/// answered has a new thread for each heartbeat, and they send 2.4 times as much then.
+pub(super) fn silent_follower(script: &mut Script) {
+    script.append_entries(1, heartbeat(TERM, 1));
+    script.elect_after(TERM);
+    script.silence(2);
+    script.sleep(Duration::from_secs(35));
+    let early = sent_to(script, 2, WINDOW);
+    script.sleep(Duration::from_secs(55));
+    let late = sent_to(script, 2, WINDOW);
+    if late > early * 3 / 2 + 10 {
+        script.fail(Finding::new(
+            Class::Performance,
+            "a leader sends to a server that does not answer as often as to any other (Raft 5.3)",
+            format!("S2 does not answer: as many requests to it in 5 s after 95 s as after 35 s, when they were {early}"),
+            format!("S0 sends S2 {late} in 5 s by then: does each heartbeat start a thread that sends until it is answered?"),
+        ));
+    }
+}
+
+/// Answers of S2, which has acknowledged everything, are lost for two seconds, six times. Nothing is new, so
+/// there is nothing to send but heartbeats; a message that was sent twice, or the end of the log repeated, would
+/// do no harm. A leader that forgets after each unanswered call what S2 has sends all of it at least six times.
+pub(super) fn acknowledged_once(script: &mut Script) {
+    const ENTRIES: usize = 10;
+    script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+    script.append_entries(1, heartbeat(TERM, 1));
+    script.elect_after(TERM);
+    for index in 1..=ENTRIES {
+        script.start_as_leader(&command(&format!("c{index}")));
+    }
+    script.wait_applied(ENTRIES);
+    script.sleep(Duration::from_secs(1));
+    script.forget();
+    for _ in 0..6 {
+        script.silence(2);
+        script.sleep(Duration::from_secs(2));
+        script.end_rules();
+        script.sleep(Duration::from_secs(1));
+    }
+    // Calls whose answers were lost return within seven seconds.
+    script.sleep(Duration::from_secs(8));
+    let carried = |request: &Request| match request {
+        Request::Append(args) => args.entries.len(),
+        _ => 0,
+    };
+    let again: usize = script
+        .arrived()
+        .iter()
+        .filter(|arrived| arrived.peer == 2)
+        .map(|arrived| carried(&arrived.request))
+        .sum();
+    if again > 2 * ENTRIES {
+        script.fail(Finding::new(
+            Class::Performance,
+            "a leader does not send again what a follower has acknowledged (Raft 5.3)",
+            format!("heartbeats only for S2, which has acknowledged all {ENTRIES} entries, and whose later answers to heartbeats are lost six times for 2 s"),
+            format!("S0 sent S2 {again} entries, each of the {ENTRIES} about {} times: is next_index set back when a call is not answered?", again / ENTRIES),
+        ));
+    }
+}
+
+/// How many requests of S0's arrive at `peer` in the next `span`.
+fn sent_to(script: &mut Script, peer: usize, span: Duration) -> usize {
+    script.forget();
+    script.sleep(span);
+    script.arrived().iter().filter(|arrived| arrived.peer == peer).count()
+}
