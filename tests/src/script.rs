@@ -210,6 +210,12 @@ impl Script {
         self.reply_rule(peer, Effect::Lose(1.0));
     }
 
+    /// From now on `peer` cannot send to S0. What it is asked still arrives, and S0's calls take as long to fail as
+    /// calls to a server that is gone.
+    pub fn cut_replies(&self, peer: ServerId) {
+        self.world.cut(node_of(peer), node_of(S0));
+    }
+
     /// From now on the network holds `peer`'s replies to S0 until [`Script::release`].
     pub fn hold_replies(&self, peer: ServerId) {
         let rule = self.reply_rule(peer, Effect::Hold);
