@@ -67,12 +67,19 @@ pub(super) struct StallState {
     stalls: Option<Stalls>,
     /// How many chances are left until a thread is held up.
     left: u32,
+    /// How many threads are held up now.
+    held_up: usize,
     random: Stream,
 }
 
 impl StallState {
     pub(super) fn new(seed: u64, node: NodeId) -> StallState {
-        StallState { stalls: None, left: 0, random: Stream::new(seed, Purpose::Stalls, u64::from(node.0)) }
+        StallState {
+            stalls: None,
+            left: 0,
+            held_up: 0,
+            random: Stream::new(seed, Purpose::Stalls, u64::from(node.0)),
+        }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -118,6 +125,25 @@ fn draw_by_doublings(random: &mut Stream, span: &Range<Duration>) -> Duration {
     random.duration(&(Duration::from_nanos(from)..Duration::from_nanos((2 * from).min(high))))
 }
 
+/// Counts a thread as held up, until it goes on or is crashed.
+struct HeldUp<'a> {
+    kernel: &'a Kernel,
+    node: NodeId,
+}
+
+impl<'a> HeldUp<'a> {
+    fn new(kernel: &'a Kernel, node: NodeId) -> HeldUp<'a> {
+        kernel.with_node(node, |found| found.stalls.held_up += 1);
+        HeldUp { kernel, node }
+    }
+}
+
+impl Drop for HeldUp<'_> {
+    fn drop(&mut self) {
+        self.kernel.with_node(self.node, |found| found.stalls.held_up -= 1);
+    }
+}
+
 impl Kernel {
     /// From now on the node's threads are held up now and then; `None` ends it. Threads that are held up stay so
     /// until their time has come.
@@ -134,10 +160,7 @@ impl Kernel {
 
     /// How many threads of the node are held up by a stall.
     pub(crate) fn stalled_on(&self, node: NodeId) -> usize {
-        let is_stalled = |thread: &&super::threads::SimThread| {
-            thread.node == node && matches!(thread.state, State::Stalled { .. })
-        };
-        self.threads.borrow().by_age().into_iter().filter(is_stalled).count()
+        self.with_node(node, |found| found.stalls.held_up)
     }
 
     /// True while threads of some node may be held up.
@@ -189,6 +212,7 @@ impl Kernel {
         }
         self.threads.borrow_mut().get_mut(me).expect("it runs").state = State::Stalled { at, since };
         self.timers.borrow_mut().set(until, Action::Ready(me));
+        let _held_up = HeldUp::new(self, self.my_node());
         self.suspend(Yielded::Paused);
     }
 
