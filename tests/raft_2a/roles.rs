@@ -38,8 +38,9 @@ pub(super) fn candidate_follows(script: &mut Script) {
     let mut was_soon = false;
     for _ in 0..40 {
         script.sleep((stood + usual).saturating_sub(script.now() + SOON / 2));
+        // Before the heartbeat leaves: however long it takes, a correct server waits longer than from here.
+        let sent = script.now();
         let reply = script.append_entries(2, heartbeat(term, 2));
-        let heard = script.now();
         if reply.term == term && !reply.success {
             script.fail(Finding::safety(
                 CHECKED,
@@ -48,7 +49,7 @@ pub(super) fn candidate_follows(script: &mut Script) {
             ));
         }
         let (next, next_term) = stands_after(script, term);
-        let waited = next.saturating_sub(heard);
+        let waited = next.saturating_sub(sent);
         if reply.term == term && waited < SOON {
             if was_soon {
                 script.fail(Finding::liveness(
