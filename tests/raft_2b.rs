@@ -20,26 +20,24 @@ use std::time::Duration;
 use labraft::{Command, Started};
 use labrpc::{Effect, HeldMessage, Kinds, Leg, Links, Rule, long_reordering};
 use tests::{
-    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Finding, LEADER_AT_LAST, Mix, graded, node_of,
+    BACKUP_TIME, CALLS_RETURN_WITHIN, COMMIT_TIME, Cluster, Everywhere, Finding, LEADER_AT_LAST, Mix, graded,
+    node_of,
 };
 
 /// Long enough for any server without a leader to have stood for election several times.
 const SEVERAL_TIMEOUTS: Duration = Duration::from_secs(2);
 
-/// Three commands in a row have indexes 1, 2 and 3, and nobody applies one before it was started.
+/// Three commands in a row have indexes 1, 2 and 3, and nobody applies one before it was started. A command
+/// that is lost with a leader, and so is followed by another, may keep an index to itself.
 #[test]
 fn basic_agree() {
     graded("2b::basic_agree", 3, |cluster| {
-        for expected in 1..=3 {
-            check_nothing_at(cluster, expected);
+        let mut everywhere = Everywhere::default();
+        for _ in 0..3 {
+            check_nothing_at(cluster, everywhere.index + 1, "no command has been started for it");
             let index = cluster.one(3);
-            if index != expected {
-                cluster.fail(Finding::safety(
-                    "log indexes count from 1, and a leader adds nothing of its own (Raft 5.3)",
-                    format!("the command gets index {expected}"),
-                    format!("got index {index} but expected {expected}"),
-                ));
-            }
+            everywhere.check_next(cluster, index);
+            everywhere = Everywhere::now(cluster, index);
         }
     });
 }
@@ -111,11 +109,13 @@ fn leader_failure() {
         let second = cluster.check_one_leader();
         cluster.disconnect(second);
         let command = cluster.fresh_command();
+        let committed = cluster.last_applied();
         let started: Vec<Started> = (0..3).filter_map(|server| cluster.start(server, &command)).collect();
         cluster.sleep(SEVERAL_TIMEOUTS);
-        let highest = started.iter().map(|started| started.index).max();
-        if let Some(index) = highest {
-            check_nothing_at(cluster, index);
+        // The first of the two leaders may not know of what has been committed without it.
+        let new = started.iter().map(|started| started.index).filter(|&index| index > committed);
+        if let Some(index) = new.max() {
+            check_nothing_at(cluster, index, "no two servers reach each other since it was started");
         }
     });
 }
@@ -144,7 +144,8 @@ fn fail_agree() {
 #[test]
 fn fail_no_agree() {
     graded("2b::fail_no_agree", 5, |cluster| {
-        cluster.one(5);
+        let index = cluster.one(5);
+        let everywhere = Everywhere::now(cluster, index);
         let leader = cluster.check_one_leader();
         let cut_off: Vec<usize> = (1..4).map(|step| (leader + step) % 5).collect();
         cut_off.iter().for_each(|&server| cluster.disconnect(server));
@@ -158,14 +159,8 @@ fn fail_no_agree() {
         cut_off.iter().for_each(|&server| cluster.connect(server));
         let leader = cluster.check_settled();
         let command = cluster.fresh_command();
-        if let Some(Started { index, .. }) = cluster.start(leader, &command)
-            && !(2..=3).contains(&index)
-        {
-            cluster.fail(Finding::safety(
-                "a new leader goes on after the last entry it has (Raft 5.3)",
-                "index 2 or 3, as there is one command that may or may not have been lost",
-                format!("got index {index}"),
-            ));
+        if let Some(started) = cluster.start(leader, &command) {
+            everywhere.check_next(cluster, started.index);
         }
         cluster.one(5);
     });
@@ -488,13 +483,14 @@ fn twice() -> Rule {
     Rule { links: Links::All, kinds: Kinds::All, leg: None, effect: Effect::Duplicate { chance: 0.5, delay } }
 }
 
-fn check_nothing_at(cluster: &mut Cluster, index: usize) {
+fn check_nothing_at(cluster: &mut Cluster, index: usize, why: &str) {
     let servers = cluster.n_committed(index);
     if servers > 0 {
+        let who = if servers == 1 { "1 server has".into() } else { format!("{servers} servers have") };
         cluster.fail(Finding::safety(
             "only what was started is committed, and only by a majority (Raft 5.3)",
-            format!("nobody has applied entry {index} yet"),
-            format!("{servers} servers have applied entry {index}"),
+            format!("nobody applies entry {index}: {why}"),
+            format!("{who} applied entry {index}"),
         ));
     }
 }
@@ -505,7 +501,12 @@ fn check_not_committed(cluster: &mut Cluster, started: Started, why: &str) {
         cluster.fail(Finding::safety(
             "an entry is committed only when a majority of all servers has stored it (Raft 5.3)",
             format!("entry {} is not committed, as {why}", started.index),
-            format!("{servers} committed but no majority: entry {} of term {}", started.index, started.term),
+            format!(
+                "{servers} of {} services have entry {} of term {}, which no majority can have stored",
+                cluster.len(),
+                started.index,
+                started.term
+            ),
         ));
     }
 }

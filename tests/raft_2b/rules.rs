@@ -8,7 +8,7 @@ mod refusals;
 
 use std::time::Duration;
 
-use labraft::{AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
+use labraft::{AppendEntriesArgs, AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
 use labrpc::sync::{Arc, Mutex};
 use tests::{
     Arrived, Finding, FollowerLog, Request, Script, append, command, entries, graded_script, heartbeat,
@@ -124,10 +124,15 @@ fn append_table() {
 #[test]
 fn old_append_after_newer() {
     graded_script("2b::old_append_after_newer", 3, |script| {
-        script.append_entries(1, append(5, 1, (0, 0), &[5, 5, 5, 5], 0));
-        script.append_entries(1, append(5, 1, (0, 0), &[5, 5], 0));
-        script.append_entries(1, append(5, 1, (1, 5), &[], 0));
-        check_last(script, (4, 5), "an old message has taken entries 3 and 4 away");
+        append_accepted(script, append(5, 1, (0, 0), &[5, 5, 5, 5], 0), "entries 1 to 4");
+        append_accepted(script, append(5, 1, (0, 0), &[5, 5], 0), "the older message with entries 1 and 2");
+        append_accepted(script, append(5, 1, (1, 5), &[], 0), "an old heartbeat after entry 1");
+        let causes = [
+            ((2, 5), "the older message, with entries 1 and 2 only, has taken 3 and 4 away"),
+            ((1, 5), "the old heartbeat after entry 1 has taken entries 2 to 4 away"),
+            ((6, 5), "the two entries of the older message were added a second time"),
+        ];
+        check_last(script, (4, 5), &causes);
     });
 }
 
@@ -144,7 +149,13 @@ fn conflict_cuts_tail() {
                 "S0 refused",
             ));
         }
-        check_last(script, (2, 2), "entries after the one that was replaced have stayed");
+        let causes = [
+            ((4, 1), "entries 3 and 4, which followed the one that was to be replaced, have stayed"),
+            ((2, 1), "entry 2 of term 1 is still there, though what followed it was cut off"),
+            ((1, 1), "entry 2 of term 1 was cut off, and that of term 2 not stored"),
+            ((5, 2), "the leader's entry 2 was put behind the entries that it conflicts with"),
+        ];
+        check_last(script, (2, 2), &causes);
     });
 }
 
@@ -407,6 +418,7 @@ fn ack_of_earlier_term() {
         }
         hold_an_answer(script, &logs);
         let old = logs.lock()[0].terms.len();
+        check_applied_up_to(script, 0, COMMITTED, "S0 has heard from no server but S1, of five");
         // Another leader replaces them, on S0 and S1, by one entry of its own term.
         let second = first + 5;
         script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
@@ -421,16 +433,16 @@ fn ack_of_earlier_term() {
             script.start_as_leader(&command(&format!("new{index}")));
         }
         script.sleep(Duration::from_millis(200));
+        let why = "only S0 and S3, of five, have stored what follows entry 1";
+        check_applied_up_to(script, 1, COMMITTED, why);
         script.release_held();
         script.sleep(Duration::from_millis(300));
         let applied = script.applied().len();
         if applied > 1 {
             script.fail(Finding::safety(
                 "an answer counts for the leader that asked, in its term (Raft 5.3)",
-                format!("S0, leading term {third}, does not count what S1 stored in term {first}"),
-                format!(
-                    "S0 applied {applied} entries, of which only itself and S3 have those after the first"
-                ),
+                format!("S0, leading term {third}, does not count what S1 answered to it in term {first}: {why}"),
+                format!("S0, leading term {third}, applied entries 2 to {applied} when S1's answer of term {first} arrived"),
             ));
         }
         // Whoever can be reached again stores them, and they are committed.
@@ -574,15 +586,31 @@ fn silent_follower() {
     graded_script("2b::silent_follower", 3, acknowledgements::silent_follower);
 }
 
-/// Has S0 stand, and compares the last entry it claims with (index, term).
-fn check_last(script: &mut Script, expected: (usize, Term), wrong: &str) {
+/// S1, as a leader, sends `args`, and S0 has to accept them: `what` says what they are.
+fn append_accepted(script: &Script, args: AppendEntriesArgs, what: &str) {
+    let text = format!("{args:?}");
+    if !script.append_entries(1, args).success {
+        script.fail(Finding::safety(
+            CONSISTENCY,
+            format!("S0 accepts {what}, as its log matches before them"),
+            format!("S0 refused {text}"),
+        ));
+    }
+}
+
+/// Has S0 stand, and compares the last entry it claims with (index, term). `causes` tells for some other
+/// entries what they show.
+fn check_last(script: &mut Script, expected: (usize, Term), causes: &[((usize, Term), &str)]) {
     script.forget();
     let (_, args) = script.wait_for_candidate(0);
-    if (args.last_log_index, args.last_log_term) != expected {
+    let last = (args.last_log_index, args.last_log_term);
+    if last != expected {
+        let cause = causes.iter().find(|(shown, _)| *shown == last);
+        let cause = cause.map_or(String::new(), |(_, cause)| format!(": {cause}"));
         script.fail(Finding::safety(
-            "a server's log is what its leader made it (Raft 5.3)",
-            format!("S0's last entry is {} of term {}", expected.0, expected.1),
-            format!("S0's last entry is {} of term {}: {wrong}", args.last_log_index, args.last_log_term),
+            "only an entry that conflicts with the leader's goes, with all that follow it (Raft Figure 2, AppendEntries 3)",
+            format!("S0 asks for votes with entry {} of term {} as its last", expected.0, expected.1),
+            format!("S0 asked for votes with entry {} of term {} as its last{cause}", last.0, last.1),
         ));
     }
 }
@@ -590,9 +618,10 @@ fn check_last(script: &mut Script, expected: (usize, Term), wrong: &str) {
 fn check_applied_up_to(script: &Script, most: usize, rule: &str, why: &str) {
     let applied = script.applied();
     if applied.len() > most {
+        let what = if most == 0 { "nothing".into() } else { format!("nothing after entry {most}") };
         script.fail(Finding::safety(
             rule,
-            format!("no more than {most} entries are applied, as {why}"),
+            format!("{what} is applied, as {why}"),
             format!("S0 applied {:?}", applied[most]),
         ));
     }

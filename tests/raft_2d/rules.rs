@@ -20,6 +20,9 @@ const INSTALLED: &str = "a follower takes over a snapshot that is ahead of it (R
 const NOT_BACK: &str = "a service never goes back to an older snapshot (Raft 7)";
 const SUFFIX: &str =
     "entries after those that a snapshot covers stay when the logs match there (Raft 7, Figure 13, 6)";
+const REPLACED: &str =
+    "a log that conflicts with a snapshot goes with all its entries (Raft 7, Figure 13, 7)";
+const INDEXES: &str = "indexes do not change when the beginning of the log is cut (Raft 7)";
 const KEEPS: &str = "a server keeps what it has answered to have stored (Raft 5.3, 5.4, Figure 2)";
 
 /// The service's snapshot takes the place of the entries it covers, on disk too.
@@ -60,7 +63,7 @@ fn indexes_after_cut() {
                 ));
             }
         }
-        check_last(script, (7, 3));
+        check_last(script, INDEXES, (7, 3));
     });
 }
 
@@ -164,7 +167,7 @@ fn snapshot_keeps_suffix() {
                 format!("on disk: {disk:?}"),
             ));
         }
-        check_last(script, (6, 3));
+        check_last(script, SUFFIX, (6, 3));
     });
 }
 
@@ -175,7 +178,7 @@ fn snapshot_replaces_log() {
         script.append_entries(1, append(1, 1, (0, 0), &[1; 6], 0));
         script.install_snapshot(2, snapshot(3, 2, (4, 2)));
         script.wait_applied(1);
-        check_last(script, (4, 2));
+        check_last(script, REPLACED, (4, 2));
     });
 }
 
@@ -333,21 +336,25 @@ fn terms(script: &Script) -> Vec<Term> {
 }
 
 /// Asks S0 for votes, first with a log just too short and then with one as long: what it answers shows its
-/// last entry (index, term).
-fn check_last(script: &Script, (index, term): (usize, Term)) {
+/// last entry (index, term), as far as it judges by that (Raft 5.4.1). `rule` has made that entry the last.
+fn check_last(script: &Script, rule: &str, (index, term): (usize, Term)) {
     let ask = |asked_in, last_log_index, last_log_term| {
         let args = RequestVoteArgs { last_log_index, last_log_term, ..vote_request(asked_in, 2) };
         script.request_vote(2, args).vote_granted
     };
     let shorter = ask(100, index - 1, term);
     let equal = ask(200, index, term);
-    if shorter || !equal {
-        script.fail(Finding::safety(
-            "a server votes for logs at least as up to date as its own, whatever a snapshot covers of it (Raft 5.4.1, 7)",
-            format!("S0's last entry is {index} of term {term}"),
-            format!("S0 votes for a log that ends at entry {}: {shorter}; at entry {index}: {equal}", index - 1),
-        ));
-    }
+    let shown = match (shorter, equal) {
+        (false, true) => return,
+        (true, _) => format!(
+            "S0 voted for a log that ends with entry {} of term {term}, as if its own ended there or before",
+            index - 1
+        ),
+        (false, false) => format!(
+            "S0 refused its vote to a log that ends with entry {index} of term {term}, as if its own went on after that, or ended in a later term"
+        ),
+    };
+    script.fail(Finding::safety(rule, format!("S0's last entry is {index} of term {term}"), shown));
 }
 
 fn index_of(message: &ApplyMsg) -> usize {

@@ -21,6 +21,16 @@ enum Waited {
     Lost,
 }
 
+/// A moment at which every server has applied all entries up to one, and no log goes on behind it: the
+/// command of that entry was the last to be started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Everywhere {
+    /// That entry; 0 before the first command.
+    pub index: Index,
+    /// How many commands servers had taken by then.
+    taken: usize,
+}
+
 /// Commands.
 impl Cluster {
     /// A command unlike all others of the run.
@@ -44,6 +54,7 @@ impl Cluster {
             Err(finding) => self.fail(finding),
             Ok(started) => {
                 if let Some(started) = started {
+                    self.taken += 1;
                     self.watch.started(of, started, command);
                 }
                 started
@@ -65,6 +76,7 @@ impl Cluster {
                     .filter_map(|(started, command)| Some(((*started)?, command)));
                 taken
                     .map(|(started, command)| {
+                        self.taken += 1;
                         self.watch.started(of, started, command);
                         started
                     })
@@ -108,6 +120,12 @@ impl Cluster {
             }
         }
         taker
+    }
+
+    /// How many commands servers have taken so far, those included that came to nothing because their
+    /// leaders were not leaders any more.
+    pub fn n_taken(&self) -> usize {
+        self.taken
     }
 
     /// How many servers' services have received what stands at `index`.
@@ -267,5 +285,38 @@ impl Cluster {
                 have.join(", ")
             ),
         )
+    }
+}
+
+impl Everywhere {
+    /// That moment is now: [`Cluster::one`] with all servers has just returned `index`.
+    pub fn now(cluster: &Cluster, index: Index) -> Everywhere {
+        Everywhere { index, taken: cluster.n_taken() }
+    }
+
+    /// Checks the index of a command that a server has taken since: behind the entries that all servers have
+    /// there may be one for each command, lost or not, and nothing else.
+    pub fn check_next(self, cluster: &Cluster, index: Index) {
+        let Everywhere { index: last, taken } = self;
+        let since = cluster.n_taken() - taken;
+        if index <= last {
+            cluster.fail(Finding::safety(
+                "a leader goes on after the last entry it has (Raft 5.3)",
+                format!("an index after {last}, as every server has applied entries up to {last}"),
+                format!("a new command got index {index}, though entry {index} had been applied long before"),
+            ));
+        }
+        if index > last + since {
+            let expected = match since {
+                1 => format!("index {}", last + 1),
+                _ => format!("an index from {} to {}", last + 1, last + since),
+            };
+            let (commands, have) = if since == 1 { ("command", "has") } else { ("commands", "have") };
+            cluster.fail(Finding::safety(
+                "log indexes count from 1, and a leader adds nothing of its own (Raft 5.3)",
+                format!("{expected}: every server had entries up to {last}, and {since} {commands} {have} been started since"),
+                format!("a command got index {index}, though only {since} {commands} {have} been started after entry {last}"),
+            ));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod elections;
 mod finding;
 mod graded;
+mod heard;
 #[cfg(feature = "kv")]
 mod kv;
 #[cfg(feature = "kv")]
@@ -32,6 +33,7 @@ mod stalls;
 mod storm;
 mod watch;
 
+pub use self::agreement::Everywhere;
 pub use self::checks::{Reply, Request};
 pub use self::cluster::Cluster;
 pub use self::finding::Finding;

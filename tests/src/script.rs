@@ -24,6 +24,7 @@ use labrpc::{
 
 use crate::checks::Request;
 use crate::finding::{Finding, Findings, end_run};
+use crate::heard::{Heard, Reason};
 use crate::limits::{AGREED_WITHIN, ANSWER_WITHIN, CALLS_RETURN_WITHIN, SCRIPT_POLL};
 use crate::parts::{FollowerLog, heartbeat};
 use crate::server::{Server, node_of};
@@ -74,6 +75,7 @@ pub struct Script {
     server: Server,
     servers: usize,
     above: Rc<Above>,
+    heard: Rc<Heard>,
     peers: Arc<Mutex<Peers>>,
     random: Stream,
     /// The rules that hold a peer's replies.
@@ -98,8 +100,21 @@ impl Script {
         let server = Server::new(S0);
         let measures = BTreeMap::new();
         let (above, holding) = (Rc::default(), RefCell::default());
-        let script =
-            Script { world, findings, server, servers, above, peers, random, holding, read: 0, measures };
+        let heard = Heard::new(servers);
+        world.observe(heard.clone());
+        let script = Script {
+            world,
+            findings,
+            server,
+            servers,
+            above,
+            heard,
+            peers,
+            random,
+            holding,
+            read: 0,
+            measures,
+        };
         script.boot();
         script
     }
@@ -111,9 +126,7 @@ impl Script {
             let raft = raft.clone();
             world.spawn_on(node_of(S0), "service", move || {
                 for message in messages.iter() {
-                    let index = match &message {
-                        ApplyMsg::Command { index, .. } | ApplyMsg::Snapshot { index, .. } => *index,
-                    };
+                    let index = index_of(&message);
                     above.applied.borrow_mut().push(message);
                     if index == above.snapshot_at.get() {
                         raft.snapshot(index, snapshot_at(index));
@@ -427,10 +440,17 @@ impl Script {
                 return applied;
             }
             if self.now() > deadline {
+                let last = applied.last().map_or(0, index_of);
+                let has = match applied.len() {
+                    0 => "nothing".into(),
+                    count => format!("only {count} of {messages} messages, up to entry {last}"),
+                };
+                let Reason { rule, seen } = self.heard.reason(last);
+                let seconds = AGREED_WITHIN.as_secs();
                 self.fail(Finding::liveness(
-                    "what is committed reaches the service (Raft 5.3)",
-                    format!("S0's service receives {messages} messages"),
-                    format!("S0's service has received only {}: {applied:?}", applied.len()),
+                    rule,
+                    format!("S0's service receives {messages} messages within {seconds} s"),
+                    format!("S0's service has received {has}.\n{seen}"),
                 ));
             }
             self.sleep(SCRIPT_POLL);
@@ -490,6 +510,12 @@ impl Script {
     pub fn try_ask<R: labrpc::Request>(&self, peer: ServerId, args: R) -> Option<R::Reply> {
         let call = move || Peer::simulated(node_of(S0)).call(&args);
         self.world.on(node_of(peer), CALLS_RETURN_WITHIN, call).ok().flatten()
+    }
+}
+
+fn index_of(message: &ApplyMsg) -> Index {
+    match message {
+        ApplyMsg::Command { index, .. } | ApplyMsg::Snapshot { index, .. } => *index,
     }
 }
 

@@ -21,7 +21,7 @@ impl Facts {
             return Ok(());
         }
         let who = format!("S{leader}, leading term {}, counts", args.term);
-        let term = self.term_in_log_of(args, index);
+        let term = self.term_in_log_of(leader, args, index);
         Err(self.unjustified(&who, index, term))
     }
 
@@ -55,41 +55,60 @@ impl Facts {
         }
     }
 
-    /// The term of entry `index` in the log that `args` come from, as far as that has been shown.
-    fn term_in_log_of(&self, args: &AppendEntriesArgs, index: Index) -> Option<Term> {
-        let (mut at, mut term) = end_of(args);
-        while at > index {
-            term = self.book.predecessor(at, term)?;
-            at -= 1;
+    /// The term of entry `index` in the log of the leader that `args` come from, as far as that has been
+    /// shown: by `args` and what is known to stand before them, by an entry that was made in the leader's
+    /// own term, which nobody else makes, or by its disk.
+    fn term_in_log_of(&self, leader: ServerId, args: &AppendEntriesArgs, index: Index) -> Option<Term> {
+        let (end, last_term) = end_of(args);
+        if end < index {
+            let is_its_own = self.book.command(index, args.term).is_some();
+            return is_its_own.then_some(args.term).or_else(|| self.term_on_disk(leader, index));
         }
-        (at == index).then_some(term)
+        let mut term = last_term;
+        for at in (index + 1..=end).rev() {
+            term = self.book.predecessor(at, term)?;
+        }
+        Some(term)
     }
 
     fn unjustified(&self, who: &str, index: Index, term: Option<Term>) -> Finding {
         let needed = majority(self.servers);
-        let seen = match term {
-            None => format!("{who} entry {index} as committed, which nobody has shown to have"),
-            Some(term) => {
-                let accepted = self.ledger.accepted_in(term, index);
-                let stored: Vec<ServerId> = self
-                    .holders(index, term)
-                    .into_iter()
-                    .filter(|server| !accepted.contains(server))
-                    .collect();
-                format!(
-                    "{who} entry {index} of term {term} as committed, but only {} accepted it in term {term}; {} stored a copy in other terms",
-                    names(&accepted),
-                    names(&stored)
-                )
-            }
+        let Some(term) = term else {
+            return Finding::safety(
+                STORED_BY_MAJORITY,
+                format!("{needed} of {} servers store entry {index} before that", self.servers),
+                format!("{who} entry {index} as committed, but no server is known to have such an entry"),
+            );
         };
+        let accepted = self.ledger.accepted_in(term, index);
+        let copies: Vec<ServerId> =
+            self.holders(index, term).into_iter().filter(|server| !accepted.contains(server)).collect();
+        let by = if accepted.len() == 1 { "only " } else { "" };
+        let seen = format!(
+            "{who} entry {index} of term {term} as committed, but {by}{} had stored it in term {term}",
+            names(&accepted)
+        );
+        if copies.is_empty() {
+            return Finding::safety(
+                STORED_BY_MAJORITY,
+                format!(
+                    "{needed} of {} servers store entry {index}, or a later one, before that",
+                    self.servers
+                ),
+                seen,
+            );
+        }
         Finding::safety(
-            "an entry is committed once a majority has stored it, or a later one, in the term of the leader that sent it; an entry of an earlier term is not committed by counting copies (Raft 5.3, 5.4.2, Figure 8)",
+            NOT_BY_COPIES,
             format!(
-                "{needed} of {} servers accept entry {index}, or a later one, in that entry's own term",
+                "{needed} of {} servers store entry {index}, or a later one, in that entry's own term",
                 self.servers
             ),
-            seen,
+            format!("{seen}; {} stored a copy in other terms, which does not count", names(&copies)),
         )
     }
 }
+
+const STORED_BY_MAJORITY: &str =
+    "an entry is committed once a majority of all servers has stored it, or a later one (Raft 5.3)";
+const NOT_BY_COPIES: &str = "an entry is committed once a majority has stored it, or a later one, in the term of the leader that sent it; an entry of an earlier term is not committed by counting copies (Raft 5.3, 5.4.2, Figure 8)";

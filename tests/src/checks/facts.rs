@@ -134,6 +134,9 @@ impl Facts {
             return self.see_blind(seen);
         }
         match *seen {
+            Seen::RequestLeft { from, request: Request::Snapshot(args) } => {
+                self.book.note_leader(args.term, from.server)
+            }
             Seen::RequestLeft { from, request: Request::Append(args) } => {
                 self.entries_left(from, args)?;
                 self.judge_leaders_commit(from.server, args)
@@ -185,6 +188,7 @@ impl Facts {
 
     fn entries_left(&mut self, from: Life, args: &AppendEntriesArgs) -> Result<(), Finding> {
         self.latest_leader = self.latest_leader.max(Some((args.term, from.server)));
+        self.book.note_leader(args.term, from.server)?;
         self.book.learn(from.server, (args.prev_log_index, args.prev_log_term), &args.entries)?;
         let (index, term) = end_of(args);
         if self.scope < Scope::Disk && term == args.term {
@@ -262,6 +266,12 @@ impl Facts {
             Some((last, term)) => self.ledger.enter(&self.book, last, term, None),
             None => Ok(false),
         }
+    }
+
+    /// The term of an entry in the log on a server's disk, where disks count.
+    pub(crate) fn term_on_disk(&self, server: ServerId, index: Index) -> Option<Term> {
+        let disk = self.disks.get(server).filter(|_| self.scope >= Scope::Disk)?;
+        term_at(&disk.state, index)
     }
 
     /// The servers that are known to store an entry: on disk, or, while disks do not count, by what they

@@ -4,7 +4,7 @@
 //! A pair of index and term that comes without a command, as the one before the entries of a message
 //! does, shows nothing about what stands before it, and stale leaders may well name pairs that are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labraft::{Command, Entry, Index, ServerId, Term};
 
@@ -28,6 +28,8 @@ pub(crate) struct LogBook {
     known: Vec<Vec<Known>>,
     /// What `start` has returned.
     started: BTreeSet<(Index, Term)>,
+    /// Who leads each term, of those whose leaders have spoken.
+    leaders: BTreeMap<Term, ServerId>,
 }
 
 impl LogBook {
@@ -50,6 +52,29 @@ impl LogBook {
             .filter(|known| known.command == *command)
             .map(|known| known.term)
             .collect()
+    }
+
+    /// `leader` has spoken as the leader of `term`: nobody else makes entries of that term.
+    pub(crate) fn note_leader(&mut self, term: Term, leader: ServerId) -> Result<(), Finding> {
+        if self.leaders.contains_key(&term) {
+            return Ok(());
+        }
+        self.leaders.insert(term, leader);
+        let of_others = |known: &&Known| known.term == term && known.by != leader;
+        let made_up = self
+            .known
+            .iter()
+            .zip(1..)
+            .find_map(|(here, index)| here.iter().find(of_others).map(|known| (known.by, index)));
+        match made_up {
+            Some((by, index)) => Err(not_of_leader(by, index, term, leader)),
+            None => Ok(()),
+        }
+    }
+
+    /// The leader of `term`, if that is known and not `server`.
+    fn other_leader(&self, term: Term, server: ServerId) -> Option<ServerId> {
+        self.leaders.get(&term).copied().filter(|leader| *leader != server)
     }
 
     /// `by` shows `entries`, which follow the entry `previous`, in a message or a saved log.
@@ -84,6 +109,16 @@ impl LogBook {
 
     /// `by`'s `start` has returned for this entry.
     pub(crate) fn learn_started(&mut self, by: ServerId, index: Index, entry: &Entry) -> Result<(), Finding> {
+        if let Some(leader) = self.other_leader(entry.term, by) {
+            return Err(Finding::safety(
+                LEADER_APPENDS,
+                format!("S{by}'s `start` refuses, as S{by} does not lead term {}", entry.term),
+                format!(
+                    "S{by}'s `start` took {:?} as entry {index} of term {}, but the leader of term {} is S{leader}",
+                    entry.command, entry.term, entry.term
+                ),
+            ));
+        }
         if !self.started.insert((index, entry.term)) {
             return Err(untrue_start(
                 format!("an index and term of its own for {:?}", entry.command),
@@ -118,8 +153,12 @@ impl LogBook {
             self.known.resize_with(index, Vec::new);
         }
         let was_started = self.started.contains(&(index, entry.term));
+        let other_leader = self.other_leader(entry.term, by);
         let here = &mut self.known[index - 1];
         let Some(known) = here.iter_mut().find(|known| known.term == entry.term) else {
+            if let Some(leader) = other_leader {
+                return Err(not_of_leader(by, index, entry.term, leader));
+            }
             here.push(Known { term: entry.term, command: entry.command.clone(), predecessor, by });
             return Ok(());
         };
@@ -161,6 +200,18 @@ impl LogBook {
 
 const LOG_MATCHING: &str =
     "logs that have an entry of the same index and term are the same up to it (Raft 5.3, Log Matching)";
+
+const LEADER_APPENDS: &str = "only the leader of a term adds entries of that term to a log, and the others get them from it (Raft 5.3)";
+
+fn not_of_leader(by: ServerId, index: Index, term: Term, leader: ServerId) -> Finding {
+    Finding::safety(
+        LEADER_APPENDS,
+        format!("S{by} has entries of term {term} only as S{leader}, the leader of that term, sends them"),
+        format!(
+            "S{by} has an entry {index} of term {term}, which S{leader}, the leader of that term, has sent to nobody"
+        ),
+    )
+}
 
 fn untrue_start(expected: String, seen: String) -> Finding {
     Finding::safety("`start` returns where the command stands in the log (Raft 5.3)", expected, seen)
