@@ -36,6 +36,6 @@ mod verdict;
 pub use file::{Answer, FileVerdict, LineError, check_file_text};
 pub use history::{KvHistory, KvOp, KvOperation, OpId, Outcome};
 pub use kv::{check_kv, check_kv_within};
-pub use report::report_kv;
+pub use report::{Background, report_kv, report_kv_with};
 pub use search::{Core, KvCall, KvModel, Model, Operation, RegisterCall, RegisterModel, check_model};
 pub use verdict::{Anomaly, KvVerdict, KvWitness, Limits, Undecided, Verdict};

@@ -71,6 +71,19 @@ impl Proof {
         }
     }
 
+    /// The read that was stale, or the write that was lost.
+    pub(crate) fn culprit(&self) -> Option<OpId> {
+        match *self {
+            Proof::MissesAcknowledged { get, .. }
+            | Proof::MissesSeen { get, .. }
+            | Proof::Stale { get, .. }
+            | Proof::OldEpoch { is_stale_read: true, last: get, .. }
+            | Proof::Lost { is_stale_read: true, after: get, .. } => Some(get),
+            Proof::Lost { is_stale_read: false, write, .. } => Some(write),
+            _ => None,
+        }
+    }
+
     /// The operations it speaks of, in the order of invocation.
     pub(crate) fn operations(&self) -> Vec<OpId> {
         let mut operations: Vec<OpId> = match self.clone() {

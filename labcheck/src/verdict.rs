@@ -96,6 +96,14 @@ pub enum Anomaly {
     NoOrder,
 }
 
+impl KvWitness {
+    /// The operation that went wrong, where the name of the anomaly says which: the read that was stale, or
+    /// the write that was lost.
+    pub fn culprit(&self) -> Option<OpId> {
+        self.proof.culprit()
+    }
+}
+
 impl<W> Verdict<W> {
     /// Whether the history was shown to be linearizable.
     pub fn is_linearizable(&self) -> bool {

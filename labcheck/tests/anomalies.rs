@@ -9,7 +9,10 @@ use common::script::history;
 use common::store::{Fault, Plan, Values};
 use common::{Rng, store};
 use insta::assert_snapshot;
-use labcheck::{Anomaly, KvHistory, KvOp, Limits, Undecided, Verdict, check_kv, check_kv_within, report_kv};
+use labcheck::{
+    Anomaly, Background, KvHistory, KvOp, Limits, Undecided, Verdict, check_kv, check_kv_within, report_kv,
+    report_kv_with,
+};
 
 /// Checks the name and the numbers of the operations, and gives the report.
 #[track_caller]
@@ -223,6 +226,28 @@ fn lost_write_at_the_start() {
          2 ok b;",
     );
     assert_snapshot!(report(&history, Anomaly::LostWrite, &[1, 3]));
+}
+
+#[test]
+fn what_is_known_beyond_the_history_takes_the_place_of_the_usual_cause() {
+    let history = history(
+        "1 append a;
+         1 ok
+         2 append b;
+         2 ok
+         2 get
+         2 ok b;",
+    );
+    let verdict = check_kv(&history);
+    let culprit = verdict.witness().and_then(|witness| witness.culprit());
+    assert_eq!(culprit.map(|id| id.number()), Some(1), "the write that was lost");
+    let known = Background { seen: "nobody answered #1.".into(), cause: "the client gave up.".into() };
+    let report = report_kv_with(&history, &verdict, Some(&known));
+    assert_fits(&report);
+    let (before, after) = report.split_once("\nSeen besides: ").unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(after, "nobody answered #1.\nLikely cause: the client gave up.\n");
+    let usual = report_kv(&history, &verdict);
+    assert_eq!(usual.split_once("\nUsual cause: ").map(|parts| parts.0), Some(before), "the rest is the same");
 }
 
 #[test]

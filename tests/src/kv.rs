@@ -5,10 +5,11 @@
 //! single copy of the store: no test compares a value with what it expects.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use labcheck::OpId;
 use labkv::{KvClient, KvServer, KvService};
 use labraft::{Persister, ServerId};
 use labrpc::channel::{self, Receiver, RecvTimeoutError};
@@ -17,6 +18,7 @@ use labrpc::{Disk, Effect, InFlight, Kinds, Leg, Links, Moment, NodeId, Peer, Ru
 
 use crate::cluster::{Above, Cluster};
 use crate::finding::Finding;
+use crate::kv_calls::{Asked, Calls, End, tally};
 use crate::kv_record::{Action, Operation, Record};
 use crate::limits::{ANSWER_WITHIN, OPERATION_WITHIN, POLL_INTERVAL};
 use crate::server::node_of;
@@ -32,6 +34,8 @@ pub struct KvCluster {
     pub servers: Cluster,
     clients: Vec<ClientNode>,
     pub(crate) record: Rc<RefCell<Record>>,
+    /// What passes between clients and servers.
+    calls: Rc<Calls>,
     /// At how many bytes of log servers make a snapshot.
     pub(crate) limit: Option<usize>,
     /// How many times clients were set to work.
@@ -69,8 +73,11 @@ impl KvCluster {
         limit: Option<usize>,
     ) -> KvCluster {
         let above = Above::Tested(Rc::new(service(world.clone(), watch.clone(), limit)));
+        let calls = Calls::new(servers);
+        watch.show_first(calls.clone());
+        let record = Rc::new(RefCell::new(Record::new(calls.clone())));
         let servers = Cluster::new(world, servers, watch, storm, above);
-        KvCluster { servers, clients: Vec::new(), record: Rc::default(), limit, turns: 0 }
+        KvCluster { servers, clients: Vec::new(), record, calls, limit, turns: 0 }
     }
 
     fn world(&self) -> &World {
@@ -225,13 +232,30 @@ impl KvCluster {
 
     /// Checks that an operation which no majority can have carried out is not over.
     pub fn check_not_over(&self, pending: &Pending) {
-        if !pending.returned.is_empty() {
-            self.servers.fail(Finding::safety(
-                "without a majority no operation is carried out, and no get answered (Raft 8)",
-                format!("{} does not return before a majority can be reached", pending.operation),
-                format!("{} has returned, from servers that are no majority", pending.operation),
-            ));
+        if pending.returned.is_empty() {
+            return;
         }
+        let Pending { operation, .. } = pending;
+        let asked = {
+            let record = self.record.borrow();
+            record.last_of(operation.client).map_or_else(Vec::new, |id| record.asked(id))
+        };
+        let answer = asked.iter().rev().find(|asked| matches!(asked.end, End::Ok { .. }));
+        let (rule, why) = match answer {
+            Some(Asked { server, .. }) => (
+                "without a majority no operation is carried out, and no get answered (Raft 8)",
+                format!("S{server} answered Ok, though it reaches no majority"),
+            ),
+            None => (
+                "an operation returns when a server has answered that it was carried out (Raft 8)",
+                format!("though no server has answered Ok: {}", tally(&asked)),
+            ),
+        };
+        self.servers.fail(Finding::safety(
+            rule,
+            format!("{operation} does not return before a majority can be reached"),
+            format!("{operation} has returned: {why}"),
+        ));
     }
 
     /// Fails the run if an operation would be over by now in a correct service. To be called again and
@@ -239,44 +263,71 @@ impl KvCluster {
     pub(crate) fn check_operations(&mut self) {
         let Some(fair) = self.servers.fair_window() else { return };
         let now = self.servers.now();
-        let is_late = |(operation, begun): &(Operation, Duration)| {
+        let is_late = |(_, operation, begun): &(OpId, Operation, Duration)| {
             let client = &self.clients[operation.client];
             client.reaches_majority
                 && self.world().is_up(client.node)
                 && now - fair.max(*begun) > OPERATION_WITHIN
         };
         let late = self.record.borrow().open().find(is_late);
-        if let Some((operation, begun)) = late {
-            self.servers.fail(self.never_over(&operation, begun));
+        if let Some((id, operation, begun)) = late {
+            let asked = self.record.borrow().asked(id);
+            self.servers.fail(self.never_over(&operation, begun, &asked));
         }
     }
 
-    fn never_over(&self, operation: &Operation, begun: Duration) -> Finding {
-        const SHOWN: usize = 6;
-        /// Threads of a server that are at work do not wait as long as this.
-        const LONG: Duration = Duration::from_secs(1);
-        let now = self.servers.now();
-        let servers =
-            (0..self.servers.len()).flat_map(|server| self.world().waiting_threads(node_of(server)));
-        let mut waiting: Vec<Stuck> = servers.filter(|stuck| now - stuck.since > LONG).collect();
-        // What is in another's way comes first, then those who wait for a result.
-        let rank = |stuck: &Stuck| match stuck.waiting_for.as_str() {
-            "a lock" | "room in a channel" => 0,
-            _ if stuck.place.thread.ends_with("handler'") => 1,
-            _ => 2,
-        };
-        waiting.sort_by_key(|stuck| (rank(stuck), stuck.since));
-        let clients = self.world().waiting_threads(self.clients[operation.client].node);
-        let threads = clients.iter().chain(waiting.iter().take(SHOWN));
-        let lines: String = threads.map(|stuck| format!("\n  {stuck}")).collect();
+    fn never_over(&self, operation: &Operation, begun: Duration, asked: &[Asked]) -> Finding {
+        let client = self.clients[operation.client].node;
+        let mut shown: Vec<Stuck> = self.world().waiting_threads(client);
+        shown.extend(self.in_the_way(asked));
+        let lines: String = shown.iter().map(|stuck| format!("\n  {stuck}")).collect();
         Finding::liveness(
             "an operation returns when its client can reach a majority whose servers reach each other (Raft 8)",
             format!("{operation}, begun at {:.3} s, returns", begun.as_secs_f64()),
             format!(
-                "{operation} has not returned, though nothing has been wrong for {} s. Its client, and what has waited for long:{lines}",
-                OPERATION_WITHIN.as_secs()
+                "{operation} has not returned, though nothing has been wrong for {} s; {}. Its client, who serves it, and what is in the way:{lines}",
+                OPERATION_WITHIN.as_secs(),
+                tally(asked)
             ),
         )
+    }
+
+    /// The threads of servers that keep these requests from being answered: those that serve them, and those
+    /// that wait for what another thread does not give free. When there are none of either kind, what else has
+    /// waited for long on the servers that were asked.
+    fn in_the_way(&self, asked: &[Asked]) -> Vec<Stuck> {
+        const SHOWN: usize = 6;
+        /// Threads of a server that are at work do not wait as long as this.
+        const LONG: Duration = Duration::from_secs(1);
+        let waiting = |server: ServerId| self.world().waiting_threads(node_of(server));
+        let mut shown: Vec<Stuck> = Vec::new();
+        for asked in asked.iter().filter(|asked| asked.end == End::Open) {
+            let name = format!("'{} handler'", asked.kind);
+            let handlers: Vec<Stuck> = waiting(asked.server)
+                .into_iter()
+                .filter(|stuck| stuck.place.thread.ends_with(&name))
+                .collect();
+            match self.calls.place_at_work(asked) {
+                // Handlers are as old as their requests' deliveries. One that runs just now is not listed.
+                Some((place, all)) if all == handlers.len() => shown.push(handlers[place].clone()),
+                _ => shown.extend(handlers),
+            }
+        }
+        let is_long = |stuck: &Stuck| self.servers.now() - stuck.since > LONG;
+        let blocks = |stuck: &Stuck| matches!(stuck.waiting_for.as_str(), "a lock" | "room in a channel");
+        let all = (0..self.servers.len()).flat_map(waiting).filter(is_long);
+        for stuck in all.filter(blocks) {
+            if !shown.contains(&stuck) {
+                shown.push(stuck);
+            }
+        }
+        if shown.is_empty() {
+            let servers: BTreeSet<ServerId> = asked.iter().map(|asked| asked.server).collect();
+            shown = servers.into_iter().flat_map(waiting).filter(is_long).collect();
+            shown.retain(|stuck| !stuck.place.thread.ends_with("'apply channel'"));
+        }
+        shown.truncate(SHOWN);
+        shown
     }
 
     pub(crate) fn client_node(&self, client: Client) -> ClientNode {
@@ -304,7 +355,7 @@ impl ClientNode {
     ) -> Option<String> {
         let code = self.code.lock().clone().expect("a client that was started has code");
         world.note_of(self.node, &operation.call());
-        let id = record.borrow_mut().invoked(operation, world.now());
+        let id = record.borrow_mut().invoked(operation, self.node, world.now());
         let value = match &operation.action {
             Action::Get => Some(code.get(&operation.key)),
             Action::Put => {

@@ -6,13 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+use std::rc::Rc;
 use std::time::Duration;
 
-use labcheck::{KvHistory, KvOp, KvWitness, OpId, Verdict, check_kv, report_kv};
-
+use labcheck::{KvHistory, KvOp, KvWitness, OpId, Verdict, check_kv, report_kv_with};
 use labgrading::Class;
+use labrpc::NodeId;
 
 use crate::finding::Finding;
+use crate::kv_calls::{Asked, Calls};
+use crate::kv_cause::{Told, background};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +54,15 @@ impl Display for Operation {
 }
 
 /// The record of a run.
-#[derive(Default)]
 pub(crate) struct Record {
     history: KvHistory,
+    /// What passed between clients and servers.
+    calls: Rc<Calls>,
+    /// For each operation its client's node, and how many requests all clients had sent when it began, and
+    /// when it returned.
+    requests: BTreeMap<OpId, (NodeId, usize, usize)>,
+    /// For each client, its last operation.
+    last: BTreeMap<usize, OpId>,
     /// The operations that have not returned, each with the time when it began.
     open: BTreeMap<OpId, (Operation, Duration)>,
     /// When each operation has returned.
@@ -64,6 +73,20 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// An empty record of a run, whose `calls` are looked at when something is wrong.
+    pub(crate) fn new(calls: Rc<Calls>) -> Record {
+        Record {
+            history: KvHistory::default(),
+            calls,
+            requests: BTreeMap::new(),
+            last: BTreeMap::new(),
+            open: BTreeMap::new(),
+            returned: BTreeMap::new(),
+            keys: Vec::new(),
+            values: 0,
+        }
+    }
+
     /// An operation that is still to be carried out; what it writes is unlike all that was written before.
     pub(crate) fn new_operation(&mut self, client: usize, action: Action, key: &str) -> Operation {
         if !self.keys.iter().any(|known| known == key) {
@@ -84,8 +107,8 @@ impl Record {
         self.keys.clone()
     }
 
-    /// A client begins an operation now.
-    pub(crate) fn invoked(&mut self, operation: &Operation, now: Duration) -> OpId {
+    /// A client begins an operation now, on its node.
+    pub(crate) fn invoked(&mut self, operation: &Operation, node: NodeId, now: Duration) -> OpId {
         let Operation { client, action, key, value } = operation.clone();
         let what = match action {
             Action::Get => KvOp::Get { key },
@@ -95,6 +118,8 @@ impl Record {
         self.history.stamp(stamp(now));
         let id = self.history.invoke(client as u64, what);
         self.open.insert(id, (operation.clone(), now));
+        self.requests.insert(id, (node, self.calls.count(), usize::MAX));
+        self.last.insert(client, id);
         id
     }
 
@@ -104,11 +129,25 @@ impl Record {
         self.history.ok(id, value);
         self.open.remove(&id);
         self.returned.insert(id, now);
+        if let Some((_, _, end)) = self.requests.get_mut(&id) {
+            *end = self.calls.count();
+        }
     }
 
     /// The operations that have not returned, and when each began.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (Operation, Duration)> + '_ {
-        self.open.values().cloned()
+    pub(crate) fn open(&self) -> impl Iterator<Item = (OpId, Operation, Duration)> + '_ {
+        self.open.iter().map(|(&id, (operation, begun))| (id, operation.clone(), *begun))
+    }
+
+    /// The operation that a client has begun last.
+    pub(crate) fn last_of(&self, client: usize) -> Option<OpId> {
+        self.last.get(&client).copied()
+    }
+
+    /// What a client has asked for an operation.
+    pub(crate) fn asked(&self, id: OpId) -> Vec<Asked> {
+        let Some(&(node, from, to)) = self.requests.get(&id) else { return Vec::new() };
+        self.calls.of_client(node, from, to)
     }
 
     /// What is wrong with what clients have seen, if anything is.
@@ -119,9 +158,12 @@ impl Record {
         match &verdict {
             Verdict::Linearizable => None,
             Verdict::Illegal(witness) => {
-                let report = report_kv(&self.history, &verdict);
+                let end = self.seen_at(witness);
+                let told: Vec<Told<'_>> = witness.operations.iter().filter_map(|&id| self.told(id)).collect();
+                let known = background(witness, &told, &self.calls, end);
+                let report = report_kv_with(&self.history, &verdict, known.as_ref());
                 let finding = Finding::safety(checked, expected, report.trim_end());
-                Some(Finding { at: self.seen_at(witness), ..finding })
+                Some(Finding { at: end, ..finding })
             }
             // Values that are all different are decided without a search.
             Verdict::Unknown(why) => {
@@ -129,6 +171,10 @@ impl Record {
                 Some(Finding::new(Class::KitFault, checked, "a verdict", seen))
             }
         }
+    }
+
+    fn told(&self, id: OpId) -> Option<Told<'_>> {
+        Some(Told { id, operation: self.history.get(id)?, asked: self.asked(id) })
     }
 
     /// When the last of the operations that prove it has returned.

@@ -16,6 +16,10 @@ mod heard;
 #[cfg(feature = "kv")]
 mod kv;
 #[cfg(feature = "kv")]
+mod kv_calls;
+#[cfg(feature = "kv")]
+mod kv_cause;
+#[cfg(feature = "kv")]
 mod kv_load;
 #[cfg(feature = "kv")]
 mod kv_record;

@@ -25,6 +25,8 @@ pub(crate) struct Watch {
     inner: RefCell<Inner>,
     is_readable: Cell<bool>,
     is_on: Cell<bool>,
+    /// Another observer, which sees every event before it is judged.
+    first: RefCell<Option<Rc<dyn Observer>>>,
 }
 
 struct Inner {
@@ -50,7 +52,14 @@ impl Watch {
             inner: RefCell::new(inner),
             is_readable: Cell::new(true),
             is_on: Cell::new(true),
+            first: RefCell::default(),
         }
+    }
+
+    /// Has `observer` see every event from now on, before it is judged.
+    #[cfg(feature = "kv")]
+    pub(crate) fn show_first(&self, observer: Rc<dyn Observer>) {
+        *self.first.borrow_mut() = Some(observer);
     }
 
     /// Judges nothing from now on.
@@ -204,6 +213,9 @@ impl Watch {
 
 impl Observer for Watch {
     fn observe(&self, event: &Event<'_>) {
+        if let Some(first) = &*self.first.borrow() {
+            first.observe(event);
+        }
         match event.what {
             What::Sent(message) => self.sent(message),
             What::Delivered(message) => {

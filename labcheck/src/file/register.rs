@@ -149,7 +149,7 @@ fn illegal(recorded: &[Recorded], register: &Register<'_>, proof: &Proof) -> Str
         "" => "Register history".to_owned(),
         key => format!("Register history of key {key:?}"),
     };
-    let sheet = Sheet { subject, operations: register.recorded, proof, context: Vec::new() };
+    let sheet = Sheet { subject, operations: register.recorded, proof, context: Vec::new(), known: None };
     report::illegal(&sheet, &RegisterBook(recorded), &Tokens::new(&[]))
 }
 

@@ -32,11 +32,25 @@ const MOST_OPERATIONS: usize = 8;
 /// [`KvHistory::stamp`], or the numbers of events (`@17`) where there are none. A witness of another history
 /// gives a report that is of no use, but no panic.
 pub fn report_kv(history: &KvHistory, verdict: &KvVerdict) -> String {
+    report_kv_with(history, verdict, None)
+}
+
+/// The same, where more is known than the history: it takes the place of the usual cause.
+pub fn report_kv_with(history: &KvHistory, verdict: &KvVerdict, known: Option<&Background>) -> String {
     match verdict {
         Verdict::Linearizable => linearizable("KV history", history.len(), kv::split(history).len()),
         Verdict::Unknown(reason) => undecided("KV history", reason),
-        Verdict::Illegal(witness) => illegal_kv(history, witness),
+        Verdict::Illegal(witness) => illegal_kv(history, witness, known),
     }
+}
+
+/// What is known of the operations that prove a history illegal, beyond the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Background {
+    /// What was seen besides: whole sentences.
+    pub seen: String,
+    /// What may have caused it: whole sentences, the first of which goes on after a colon.
+    pub cause: String,
 }
 
 /// The report where an order was found.
@@ -57,6 +71,8 @@ pub(crate) struct Sheet<'a> {
     pub(crate) operations: usize,
     pub(crate) proof: &'a Proof,
     pub(crate) context: Vec<String>,
+    /// What takes the place of the usual cause.
+    pub(crate) known: Option<&'a Background>,
 }
 
 /// Where the shown operations come from.
@@ -122,7 +138,13 @@ pub(crate) fn illegal(sheet: &Sheet<'_>, book: &impl Book, tokens: &Tokens<'_>) 
         wrap(&mut tail, "", sentence);
     }
     let mut cause = vec![String::new()];
-    wrap(&mut cause, "", &format!("Usual cause: {}", why::usual_cause(sheet.proof)));
+    match sheet.known {
+        Some(Background { seen, cause: likely }) => {
+            wrap(&mut cause, "", &format!("Seen besides: {seen}"));
+            wrap(&mut cause, "", &format!("Likely cause: {likely}"));
+        }
+        None => wrap(&mut cause, "", &format!("Usual cause: {}", why::usual_cause(sheet.proof))),
+    }
     // Should space run out, the drawing goes first, and then what was still right.
     let drawing = drawing::draw(&shown);
     for part in [tail, drawing] {
@@ -135,7 +157,7 @@ pub(crate) fn illegal(sheet: &Sheet<'_>, book: &impl Book, tokens: &Tokens<'_>) 
     lines.join("\n") + "\n"
 }
 
-fn illegal_kv(history: &KvHistory, witness: &KvWitness) -> String {
+fn illegal_kv(history: &KvHistory, witness: &KvWitness, known: Option<&Background>) -> String {
     let keys = kv::split(history);
     let empty = KeyOps::default();
     let ops = keys.iter().find(|(key, _)| *key == witness.key).map_or(&empty, |(_, ops)| ops);
@@ -147,6 +169,7 @@ fn illegal_kv(history: &KvHistory, witness: &KvWitness) -> String {
         operations: history.operations().filter(of_key).count(),
         proof: &witness.proof,
         context: context::of_key(ops, &tokens, |event| label(history, event)),
+        known,
     };
     illegal(&sheet, &book, &tokens)
 }
