@@ -247,7 +247,11 @@ fn what_is_known_beyond_the_history_takes_the_place_of_the_usual_cause() {
     let (before, after) = report.split_once("\nSeen besides: ").unwrap_or_else(|| panic!("{report}"));
     assert_eq!(after, "nobody answered #1.\nLikely cause: the client gave up.\n");
     let usual = report_kv(&history, &verdict);
-    assert_eq!(usual.split_once("\nUsual cause: ").map(|parts| parts.0), Some(before), "the rest is the same");
+    assert_eq!(
+        usual.split_once("\nUsual cause: ").map(|parts| parts.0),
+        Some(before),
+        "the rest is the same"
+    );
 }
 
 #[test]

@@ -54,7 +54,6 @@ impl Cluster {
             Err(finding) => self.fail(finding),
             Ok(started) => {
                 if let Some(started) = started {
-                    self.taken += 1;
                     self.watch.started(of, started, command);
                 }
                 started
@@ -76,7 +75,6 @@ impl Cluster {
                     .filter_map(|(started, command)| Some(((*started)?, command)));
                 taken
                     .map(|(started, command)| {
-                        self.taken += 1;
                         self.watch.started(of, started, command);
                         started
                     })
@@ -125,7 +123,7 @@ impl Cluster {
     /// How many commands servers have taken so far, those included that came to nothing because their
     /// leaders were not leaders any more.
     pub fn n_taken(&self) -> usize {
-        self.taken
+        self.watch.n_started()
     }
 
     /// How many servers' services have received what stands at `index`.

@@ -40,8 +40,6 @@ pub struct Cluster {
     pub(crate) has_stalled: bool,
     /// How many commands were started so far, to tell them apart.
     pub(crate) commands: u64,
-    /// How many commands servers have taken so far.
-    pub(crate) taken: usize,
     pub(crate) storm_order: StormOrder,
     measures: BTreeMap<String, f64>,
 }
@@ -99,7 +97,6 @@ impl Cluster {
             fair_since: None,
             has_stalled: false,
             commands: 0,
-            taken: 0,
             storm_order: storm,
             measures: BTreeMap::new(),
         };

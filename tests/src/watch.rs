@@ -25,6 +25,8 @@ pub(crate) struct Watch {
     inner: RefCell<Inner>,
     is_readable: Cell<bool>,
     is_on: Cell<bool>,
+    /// How many times `start` has returned where a command stands.
+    started: Cell<usize>,
     /// Another observer, which sees every event before it is judged.
     first: RefCell<Option<Rc<dyn Observer>>>,
 }
@@ -52,6 +54,7 @@ impl Watch {
             inner: RefCell::new(inner),
             is_readable: Cell::new(true),
             is_on: Cell::new(true),
+            started: Cell::default(),
             first: RefCell::default(),
         }
     }
@@ -106,7 +109,13 @@ impl Watch {
 
     /// `start` has returned.
     pub(crate) fn started(&self, of: Life, started: Started, command: &Command) {
+        self.started.set(self.started.get() + 1);
         self.judge(&Seen::Started { of, started, command });
+    }
+
+    /// How many times `start` has returned where a command stands.
+    pub(crate) fn n_started(&self) -> usize {
+        self.started.get()
     }
 
     /// A service has received a message.
