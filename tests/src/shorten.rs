@@ -84,7 +84,7 @@ mod tests {
         let (kept, runs) = shortened(&needed, 100_000, Budget::OF_A_FAILURE);
         assert_eq!(kept, needed);
         assert!(runs < Budget::OF_A_FAILURE.runs, "it took {runs} runs");
-        assert_eq!(shortened(&[], 100_000, Budget::OF_A_FAILURE).0, []);
+        assert!(shortened(&[], 100_000, Budget::OF_A_FAILURE).0.is_empty());
     }
 
     #[test]
@@ -106,6 +106,6 @@ mod tests {
     #[test]
     fn an_empty_plan_takes_no_run() {
         let attempt = |_: &[usize]| -> Attempt { unreachable!("there is nothing to leave out") };
-        assert_eq!(shorten(Vec::new(), Budget::OF_A_FAILURE, attempt), []);
+        assert!(shorten(Vec::new(), Budget::OF_A_FAILURE, attempt).is_empty());
     }
 }
