@@ -50,11 +50,12 @@ impl Cluster {
     /// leader.
     pub fn start(&mut self, server: ServerId, command: &Command) -> Option<Started> {
         let of = self.life(server);
+        let asked = self.watch.offered(server, command);
         match self.members[server].server.start_command(self.world(), command.clone()) {
             Err(finding) => self.fail(finding),
             Ok(started) => {
                 if let Some(started) = started {
-                    self.watch.started(of, started, command);
+                    self.watch.started(of, asked, started, command);
                 }
                 started
             }
@@ -65,6 +66,9 @@ impl Cluster {
     /// waits until all have returned. Those that it took are reported.
     pub fn start_together(&mut self, server: ServerId, commands: &[Command]) -> Vec<Started> {
         let of = self.life(server);
+        // None of them has been called by the first of these moments.
+        let asked: Vec<_> = commands.iter().map(|command| self.watch.offered(server, command)).collect();
+        let asked = asked.first().copied().flatten();
         let started = self.members[server].server.start_together(self.world(), commands);
         match started {
             Err(finding) => self.fail(finding),
@@ -75,7 +79,7 @@ impl Cluster {
                     .filter_map(|(started, command)| Some(((*started)?, command)));
                 taken
                     .map(|(started, command)| {
-                        self.watch.started(of, started, command);
+                        self.watch.started(of, asked, started, command);
                         started
                     })
                     .collect()

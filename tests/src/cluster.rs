@@ -119,6 +119,11 @@ impl Cluster {
         &self.world
     }
 
+    /// True when the servers speak in the kit's messages; false when they have messages of their own.
+    pub fn is_readable(&self) -> bool {
+        self.watch.is_readable()
+    }
+
     /// The stream from which a test draws its faults.
     pub fn faults(&mut self) -> &mut Stream {
         &mut self.faults
@@ -161,11 +166,12 @@ impl Cluster {
     pub fn get_state(&self, server: ServerId) -> Option<(Term, bool)> {
         // Asked of this life, whatever becomes of it meanwhile.
         let of = self.life(server);
+        let asked = self.watch.asked(server);
         match self.members[server].server.get_state(&self.world) {
             Err(finding) => self.fail(finding),
             Ok(state) => {
                 if let Some((term, is_leader)) = state {
-                    self.watch.state(of, term, is_leader);
+                    self.watch.state(of, asked, term, is_leader);
                 }
                 state
             }

@@ -57,6 +57,7 @@ pub struct Pending {
 #[derive(Clone)]
 pub(crate) struct ClientNode {
     node: NodeId,
+    watch: Rc<Watch>,
     number: usize,
     code: Arc<Mutex<Option<Arc<labkv::Client>>>>,
     /// Whether it reaches so many servers that its operations have to return.
@@ -121,7 +122,8 @@ impl KvCluster {
     pub fn new_client(&mut self) -> Client {
         let number = self.clients.len();
         let node = self.world().add_node(&format!("C{number}"));
-        let client = ClientNode { node, number, code: Arc::default(), reaches_majority: true };
+        let watch = self.servers.watch.clone();
+        let client = ClientNode { node, watch, number, code: Arc::default(), reaches_majority: true };
         let peers = (0..self.servers.len()).map(|server| Peer::simulated(node_of(server))).collect();
         let code = client.code.clone();
         let started = self.world().start(node, ANSWER_WITHIN, move || {
@@ -355,6 +357,7 @@ impl ClientNode {
     ) -> Option<String> {
         let code = self.code.lock().clone().expect("a client that was started has code");
         world.note_of(self.node, &operation.call());
+        let begun = self.watch.moment_of(self.node);
         let id = record.borrow_mut().invoked(operation, self.node, world.now());
         let value = match &operation.action {
             Action::Get => Some(code.get(&operation.key)),
@@ -368,6 +371,9 @@ impl ClientNode {
             }
         };
         record.borrow_mut().returned(id, value.clone(), world.now());
+        if value.is_none() {
+            self.watch.written(self.node, begun, &operation.to_string());
+        }
         match &value {
             Some(value) => world.note_of(self.node, &format!("{} -> {value:?}", operation.call())),
             None => world.note_of(self.node, &format!("{} done", operation.call())),

@@ -89,7 +89,7 @@ impl Services {
             let every = self.snapshot_every.get();
             if every > 0 && index.is_multiple_of(every) {
                 let snapshot = snapshot_of(index);
-                watch.snapshotted(index, &snapshot);
+                watch.snapshotted(Some(life), index, &snapshot);
                 raft.snapshot(index, snapshot);
             }
         }

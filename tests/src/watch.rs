@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use labraft::{
     AppendEntriesArgs, AppendEntriesReply, ApplyMsg, Bytes, Command, Index, InstallSnapshotArgs,
-    InstallSnapshotReply, PersistentState, RequestVoteArgs, RequestVoteReply, Started, Term,
+    InstallSnapshotReply, PersistentState, RequestVoteArgs, RequestVoteReply, ServerId, Started, Term,
 };
 use labrpc::{Address, Body, Event, Leg, Message, NodeId, Observer, What, World};
 
-use crate::checks::{Checks, Life, Reply, Request, Scope, Seen};
+use crate::checks::{Checks, Knowledge, Life, Reply, Request, Scope, Seen, Stamp};
 use crate::elections::Elections;
 use crate::finding::{Finding, Findings, end_run};
-use crate::server::server_of;
+use crate::server::{node_of, server_of};
 
 /// The observer of a run.
 pub(crate) struct Watch {
@@ -33,6 +33,8 @@ pub(crate) struct Watch {
 
 struct Inner {
     checks: Checks,
+    /// Looks at no message's meaning, so it judges servers that are not readable too.
+    knowledge: Knowledge,
     elections: Elections,
     /// The requests of all calls so far; the call numbered n is at n - 1.
     requests: Vec<Option<Rc<Request>>>,
@@ -43,6 +45,7 @@ impl Watch {
     pub(crate) fn new(world: World, servers: usize, scope: Scope, findings: Findings) -> Watch {
         let inner = Inner {
             checks: Checks::new(servers, scope, true),
+            knowledge: Knowledge::new(servers, scope),
             elections: Elections::default(),
             requests: Vec::new(),
         };
@@ -92,9 +95,9 @@ impl Watch {
         end_run(&self.world, &self.findings, finding)
     }
 
-    /// `get_state` has returned.
-    pub(crate) fn state(&self, of: Life, term: Term, is_leader: bool) {
-        self.judge(&Seen::State { of, term, is_leader });
+    /// A server is about to be asked for its state. To be handed on when it has answered.
+    pub(crate) fn asked(&self, server: ServerId) -> Option<Stamp> {
+        self.moment_of(node_of(server))
     }
 
     /// `get_state`, called beside other calls of the harness, has said that the server leads.
@@ -107,10 +110,37 @@ impl Watch {
         self.inner.borrow().checks.last_committed()
     }
 
-    /// `start` has returned.
-    pub(crate) fn started(&self, of: Life, started: Started, command: &Command) {
+    /// `get_state`, which was called at `asked`, has returned.
+    pub(crate) fn state(&self, of: Life, asked: Option<Stamp>, term: Term, is_leader: bool) {
+        self.judge(&Seen::State { of, term, is_leader });
+        self.inner.borrow_mut().knowledge.answered(of.server, asked, term);
+    }
+
+    /// A server is about to be offered a command. To be handed on if it takes it.
+    pub(crate) fn offered(&self, to: ServerId, command: &Command) -> Option<Stamp> {
+        self.inner.borrow_mut().knowledge.offered(to, command)
+    }
+
+    /// `start`, which was called at `asked`, has returned.
+    pub(crate) fn started(&self, of: Life, asked: Option<Stamp>, started: Started, command: &Command) {
         self.started.set(self.started.get() + 1);
         self.judge(&Seen::Started { of, started, command });
+        self.inner.borrow_mut().knowledge.answered(of.server, asked, started.term);
+    }
+
+    /// A moment of a node that nobody else can know of yet.
+    pub(crate) fn moment_of(&self, node: NodeId) -> Option<Stamp> {
+        self.inner.borrow_mut().knowledge.moment_of(node)
+    }
+
+    /// A write that a client began at `begun` is over.
+    #[cfg(feature = "kv")]
+    pub(crate) fn written(&self, client: NodeId, begun: Option<Stamp>, what: &str) {
+        let Some(begun) = begun else { return };
+        let verdict = self.inner.borrow().knowledge.written(client, begun, what);
+        if let Err(finding) = verdict {
+            self.fail(finding);
+        }
     }
 
     /// How many times `start` has returned where a command stands.
@@ -124,8 +154,8 @@ impl Watch {
     }
 
     /// A service is about to pass a snapshot to its server.
-    pub(crate) fn snapshotted(&self, index: Index, snapshot: &Bytes) {
-        self.judge(&Seen::Snapshotted { index, snapshot });
+    pub(crate) fn snapshotted(&self, by: Option<Life>, index: Index, snapshot: &Bytes) {
+        self.judge(&Seen::Snapshotted { by, index, snapshot });
     }
 
     /// Looks at the elections so far.
@@ -138,7 +168,7 @@ impl Watch {
     /// is over, as all that a snapshot covers is committed.
     fn note_snapshot(&self, index: Index, snapshot: &Bytes) {
         if self.scope == Scope::Service && !snapshot.is_empty() {
-            self.snapshotted(index, snapshot);
+            self.snapshotted(None, index, snapshot);
         }
     }
 
@@ -149,7 +179,8 @@ impl Watch {
         let verdict = {
             let mut inner = self.inner.borrow_mut();
             inner.elections.see(self.world.now(), seen);
-            inner.checks.see(seen)
+            // What is known by more than hearsay is told first: it says more.
+            inner.checks.see(seen).and_then(|()| inner.knowledge.see(seen))
         };
         if let Err(finding) = verdict {
             self.fail(finding);
@@ -157,6 +188,7 @@ impl Watch {
     }
 
     fn sent(&self, message: &Message<'_>) {
+        self.inner.borrow_mut().knowledge.sent(message);
         let Some(from) = self.life(message.from) else { return };
         match message.leg {
             Leg::Request => {
@@ -228,12 +260,14 @@ impl Observer for Watch {
         match event.what {
             What::Sent(message) => self.sent(message),
             What::Delivered(message) => {
+                self.inner.borrow_mut().knowledge.delivered(message);
                 let incarnation = self.world.incarnation(message.to);
                 if let Some(to) = self.life(Address { node: message.to, incarnation }) {
                     self.delivered(message, to);
                 }
             }
             What::Saved { node, incarnation, body, blob, .. } => {
+                self.inner.borrow_mut().knowledge.saved(*node);
                 let by = self.life(Address { node: *node, incarnation: *incarnation });
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
                     if let Some(snapshot) = blob {
@@ -243,6 +277,7 @@ impl Observer for Watch {
                 }
             }
             What::NodeStarted { node, incarnation } => {
+                self.inner.borrow_mut().knowledge.booted(*node);
                 if let Some(life) = self.life(Address { node: *node, incarnation: *incarnation }) {
                     self.judge(&Seen::Booted { life });
                 }

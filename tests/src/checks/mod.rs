@@ -6,10 +6,12 @@
 //! *leaves* when the call is made or the handler returns; it is *delivered* when the handler begins or
 //! the call returns.
 
+mod causality;
 mod commits;
 mod completeness;
 mod facts;
 mod hints;
+mod knowledge;
 mod leaders;
 mod ledger;
 mod log_book;
@@ -25,7 +27,9 @@ use labraft::{
     InstallSnapshotReply, PersistentState, RequestVoteArgs, RequestVoteReply, ServerId, Started, Term,
 };
 
+pub(crate) use self::causality::Stamp;
 use self::facts::Facts;
+pub(crate) use self::knowledge::Knowledge;
 use crate::finding::Finding;
 
 /// What a stage may judge: what its chapter asks for, and all before it.
@@ -187,8 +191,9 @@ pub(crate) enum Seen<'a> {
         by: Life,
         message: &'a ApplyMsg,
     },
-    /// A service passes this to `snapshot`.
+    /// A service passes this to `snapshot`; which one is not known of a tested service.
     Snapshotted {
+        by: Option<Life>,
         index: Index,
         snapshot: &'a Bytes,
     },

@@ -73,7 +73,7 @@ fn judge_term(server: ServerId, how: &str, index: Index, term: Term, facts: &Fac
 impl Check for WholeStates {
     fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding> {
         match *seen {
-            Seen::Snapshotted { index, snapshot } => {
+            Seen::Snapshotted { index, snapshot, .. } => {
                 let last = self.made.entry(snapshot.clone()).or_default();
                 *last = index.max(*last);
                 Ok(())

@@ -79,7 +79,7 @@ impl Check for ApplyStream {
                 self.last.insert(life, facts.disks[life.server].state.last_included.0);
                 Ok(())
             }
-            Seen::Snapshotted { index, snapshot } => {
+            Seen::Snapshotted { index, snapshot, .. } => {
                 let made = self.snapshots.entry(index).or_default();
                 if !made.contains(snapshot) {
                     made.push(snapshot.clone());

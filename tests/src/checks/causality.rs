@@ -1,0 +1,194 @@
+//! Who can know of what: how far word of each event can have come, over messages and disks.
+//!
+//! Kit-owned. It looks at no message's meaning, so it holds for servers with messages of their own too. A
+//! message tells its receiver, for all that is known here, everything its sender knew when it was sent; a
+//! save keeps everything that was known when it became durable; a crash leaves what was saved last. So this
+//! never takes a node to know less than it can. Nodes share nothing else: a server that acts on more has it
+//! from a memory that is not its own.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use labrpc::{Address, Leg, Message, NodeId};
+
+/// A moment in the life of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    node: usize,
+    /// Which of all lives of the run.
+    life: usize,
+    /// Counts the moments of the life, from 1.
+    tick: u32,
+}
+
+/// For each life of the run, up to which of its moments something is known; lives that are missing are not.
+type Reach = Vec<u32>;
+
+/// What a node, a disk or a message knows.
+#[derive(Clone, Debug, Default)]
+struct Knowledge {
+    /// For each node, what it is known to know; in its own place, what it does know.
+    of: Vec<Rc<Reach>>,
+    /// The same for what is too much for a message without a single byte: the commands of clients.
+    commands: Rc<Reach>,
+}
+
+/// The knowledge of all nodes of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Causality {
+    nodes: Vec<Node>,
+    /// How many lives have begun.
+    lives: usize,
+    /// What each request knows; that of the call numbered n is at n - 1.
+    requests: Vec<Option<Rc<Knowledge>>>,
+    /// What each reply knows, by the delivery that it answers.
+    replies: BTreeMap<u64, Rc<Knowledge>>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    knows: Knowledge,
+    on_disk: Knowledge,
+    /// Its lives, in order.
+    lives: Vec<usize>,
+    tick: u32,
+}
+
+impl Knowledge {
+    fn of_mut(&mut self, node: usize) -> &mut Rc<Reach> {
+        if self.of.len() <= node {
+            self.of.resize_with(node + 1, Rc::default);
+        }
+        &mut self.of[node]
+    }
+
+    /// The node `me`, whose knowledge this is, learns what `from` knew.
+    fn learn(&mut self, me: usize, from: usize, message: &Knowledge, has_bytes: bool) {
+        for (node, reach) in message.of.iter().enumerate() {
+            join(self.of_mut(node), reach);
+        }
+        if let Some(reach) = message.of.get(from) {
+            join(self.of_mut(me), reach);
+        }
+        if has_bytes {
+            join(&mut self.commands, &message.commands);
+        }
+    }
+}
+
+/// Takes over what reaches further in `other`.
+fn join(reach: &mut Rc<Reach>, other: &Rc<Reach>) {
+    let is_news = |(life, tick): (usize, &u32)| *tick > reach.get(life).copied().unwrap_or(0);
+    if Rc::ptr_eq(reach, other) || !other.iter().enumerate().any(is_news) {
+        return;
+    }
+    let reach = Rc::make_mut(reach);
+    if reach.len() < other.len() {
+        reach.resize(other.len(), 0);
+    }
+    reach.iter_mut().zip(other.iter()).for_each(|(mine, theirs)| *mine = (*mine).max(*theirs));
+}
+
+fn set(reach: &mut Rc<Reach>, life: usize, tick: u32) {
+    let reach = Rc::make_mut(reach);
+    if reach.len() <= life {
+        reach.resize(life + 1, 0);
+    }
+    reach[life] = tick;
+}
+
+impl Causality {
+    /// A node begins a life, with what is on its disk.
+    pub(crate) fn booted(&mut self, node: NodeId) {
+        let life = self.lives;
+        self.lives += 1;
+        let node = self.node_mut(node);
+        node.lives.push(life);
+        node.tick = 0;
+        node.knows = node.on_disk.clone();
+    }
+
+    /// What a node has saved is on its disk.
+    pub(crate) fn saved(&mut self, node: NodeId) {
+        let node = self.node_mut(node);
+        node.on_disk = node.knows.clone();
+    }
+
+    /// A message has left its sender.
+    pub(crate) fn sent(&mut self, message: &Message<'_>) {
+        if message.from.node == NodeId::TESTER || self.moment_of(message.from.node).is_none() {
+            return;
+        }
+        let carried = Rc::new(self.node_mut(message.from.node).knows.clone());
+        match message.leg {
+            Leg::Request => {
+                let place = message.call as usize - 1;
+                self.requests.resize(self.requests.len().max(place + 1), None);
+                self.requests[place] = Some(carried);
+            }
+            Leg::Reply => {
+                self.replies.insert(message.delivery, carried);
+            }
+        }
+    }
+
+    /// A message has reached its receiver.
+    pub(crate) fn delivered(&mut self, message: &Message<'_>) {
+        let carried = match message.leg {
+            Leg::Request => self.requests.get(message.call as usize - 1).cloned().flatten(),
+            Leg::Reply => self.replies.get(&message.delivery).cloned(),
+        };
+        let Some(carried) = carried else { return };
+        let Address { node: from, .. } = message.from;
+        let has_bytes = !message.bytes.is_empty();
+        self.node_mut(message.to).knows.learn(index(message.to), index(from), &carried, has_bytes);
+    }
+
+    /// A new moment in the life of a node, of which it alone knows; `None` before its first life.
+    pub(crate) fn moment_of(&mut self, node: NodeId) -> Option<Stamp> {
+        let place = index(node);
+        let node = self.node_mut(node);
+        let life = *node.lives.last()?;
+        node.tick += 1;
+        let tick = node.tick;
+        set(node.knows.of_mut(place), life, tick);
+        set(&mut node.knows.commands, life, tick);
+        Some(Stamp { node: place, life, tick })
+    }
+
+    /// True if a message with bytes in it, or a disk, can have brought a node word of that moment.
+    pub(crate) fn has_word_of(&self, node: NodeId, stamp: Stamp) -> bool {
+        let commands = self.nodes.get(index(node)).map(|node| &node.knows.commands);
+        commands.and_then(|reach| reach.get(stamp.life)).is_some_and(|tick| *tick >= stamp.tick)
+    }
+
+    /// True if `node` can know that `other` has had word of that moment.
+    pub(crate) fn knows_told(&self, node: NodeId, other: NodeId, stamp: Stamp) -> bool {
+        self.reach(node, other, stamp.life) >= stamp.tick
+    }
+
+    /// True if `node` can know that `other` has heard of its node since that moment, be it from a later life.
+    pub(crate) fn knows_heard_since(&self, node: NodeId, other: NodeId, stamp: Stamp) -> bool {
+        let mut later = self.nodes[stamp.node].lives.iter().filter(|life| **life > stamp.life);
+        self.reach(node, other, stamp.life) > stamp.tick
+            || later.any(|life| self.reach(node, other, *life) > 0)
+    }
+
+    fn reach(&self, node: NodeId, other: NodeId, life: usize) -> u32 {
+        let reach = self.nodes.get(index(node)).and_then(|node| node.knows.of.get(index(other)));
+        reach.and_then(|reach| reach.get(life)).copied().unwrap_or(0)
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut Node {
+        let place = index(node);
+        if self.nodes.len() <= place {
+            self.nodes.resize_with(place + 1, Node::default);
+        }
+        &mut self.nodes[place]
+    }
+}
+
+/// The tester is no node that could know anything: nodes are counted without it.
+fn index(node: NodeId) -> usize {
+    node.0 as usize - 1
+}
