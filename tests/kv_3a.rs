@@ -164,8 +164,8 @@ fn crash_before_reply() {
             let leader = kv.servers.check_one_leader();
             let (moment, nth) = match kv.servers.faults().below(6) {
                 0 => (Moment::AfterSave, 1),
-                1 => (Moment::Sent { leg: Leg::Request, kind: "AppendEntries" }, 1),
-                2 => (Moment::Sent { leg: Leg::Request, kind: "AppendEntries" }, 2),
+                1 => (kv.servers.sent(Leg::Request, "AppendEntries"), 1),
+                2 => (kv.servers.sent(Leg::Request, "AppendEntries"), 2),
                 _ => (Moment::Sent { leg: Leg::Reply, kind: "PutAppend" }, 1),
             };
             kv.servers.crash_at(leader, moment, nth, InFlight::Dropped);
@@ -191,9 +191,11 @@ fn same_request_twice() {
         for _ in 0..5 {
             kv.append(client, "0");
             let leader = kv.servers.check_one_leader();
-            let links = Links::To(tests::node_of(leader));
-            let kinds = Kinds::Only("AppendEntries");
-            kv.servers.add_rule(Rule { links, kinds, leg: Some(Leg::Reply), effect: Effect::Hold });
+            for follower in (0..3).filter(|&server| server != leader) {
+                let links = Links::One(tests::node_of(follower), tests::node_of(leader));
+                let (kinds, leg) = (kv.servers.kinds("AppendEntries"), kv.servers.leg(Leg::Reply));
+                kv.servers.add_rule(Rule { links, kinds, leg, effect: Effect::Hold });
+            }
             let write = kv.begin_append(client, "0");
             kv.servers.sleep(Duration::from_millis(40));
             kv.servers.crash1(leader);

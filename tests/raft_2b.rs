@@ -24,6 +24,9 @@ use tests::{
     node_of,
 };
 
+/// A request and its answer.
+const LEGS: u64 = 2;
+
 /// Long enough for any server without a leader to have stood for election several times.
 const SEVERAL_TIMEOUTS: Duration = Duration::from_secs(2);
 
@@ -248,23 +251,24 @@ fn backup() {
 ///
 /// The limits are the classic ones where they count requests of a leader to two followers, and thirty
 /// heartbeats a second for each follower: an election in a plain Raft takes 4 requests, ten commands
-/// about 10, and an idle second 20.
+/// about 10, and an idle second 20. Each may have an answer, as a reply or as a request of its own.
 #[test]
 fn count() {
     graded("2b::count", 3, |cluster| {
         let leader = cluster.check_settled();
         cluster.sleep(Duration::from_secs(1));
-        let idle_from = cluster.calls_made();
+        let idle_from = cluster.messages_sent();
         cluster.sleep(Duration::from_secs(1));
-        cluster.check_calls(idle_from, 2 * 30, "an idle second");
+        cluster.check_messages(idle_from, 2 * 30 * LEGS, "an idle second");
 
-        let before = cluster.calls_made();
+        let before = cluster.messages_sent();
         let begun = cluster.now();
         let last = cluster.start_many(leader, 10);
         if let Some(last) = last {
             cluster.wait_in_term(last.index, last.term, 3);
             let beats = 2 * 30 * ((cluster.now() - begun).as_millis() as u64 / 1_000 + 1);
-            cluster.check_calls(before, (10 + 1 + 3) * 3 + beats, "agreeing on ten commands");
+            let limit = ((10 + 1 + 3) * 3 + beats) * LEGS;
+            cluster.check_messages(before, limit, "agreeing on ten commands");
         }
     });
 }
@@ -412,8 +416,8 @@ fn held_acks() {
             let slow = cluster.faults().below(5) as usize;
             cluster.add_rule(Rule {
                 links: Links::From(node_of(slow)),
-                kinds: Kinds::Only("AppendEntries"),
-                leg: Some(Leg::Reply),
+                kinds: cluster.kinds("AppendEntries"),
+                leg: cluster.leg(Leg::Reply),
                 effect: Effect::Hold,
             });
             cluster.start_many(leader, 4);

@@ -16,7 +16,7 @@ mod stalls;
 use std::time::Duration;
 
 use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule, long_reordering};
-use tests::{Cluster, Mix, graded};
+use tests::{Cluster, Mix, graded, node_of};
 
 /// All servers crash and come back, one by one and together; nothing is lost.
 #[test]
@@ -307,13 +307,14 @@ fn draw_moment(cluster: &mut Cluster) -> Moment {
     match cluster.faults().below(5) {
         0 => Moment::BeforeSave,
         1 => Moment::AfterSave,
-        2 => Moment::Sent { leg: Leg::Reply, kind: "RequestVote" },
-        3 => Moment::Sent { leg: Leg::Reply, kind: "AppendEntries" },
-        _ => Moment::Sent { leg: Leg::Request, kind: "AppendEntries" },
+        2 => cluster.sent(Leg::Reply, "RequestVote"),
+        3 => cluster.sent(Leg::Reply, "AppendEntries"),
+        _ => cluster.sent(Leg::Request, "AppendEntries"),
     }
 }
 
-/// A vote is given, its giver crashes, and the same question comes again: late, twice, and from another.
+/// A vote is given, its giver crashes, and the same question comes again: late, twice, and from another that
+/// stands in the same term.
 #[test]
 fn votes_survive() {
     graded("2c::votes_survive", 3, |cluster| {
@@ -322,14 +323,14 @@ fn votes_survive() {
             let leader = cluster.check_one_leader();
             cluster.add_rule(Rule {
                 links: Links::All,
-                kinds: Kinds::Only("RequestVote"),
+                kinds: cluster.kinds("RequestVote"),
                 leg: Some(Leg::Request),
                 effect: Effect::Duplicate { chance: 0.7, delay: Duration::ZERO..Duration::from_millis(400) },
             });
             cluster.disconnect(leader);
             for _ in 0..6 {
                 let voter = (leader + 1 + cluster.faults().below(2) as usize) % 3;
-                let moment = Moment::Sent { leg: Leg::Reply, kind: "RequestVote" };
+                let moment = cluster.sent(Leg::Reply, "RequestVote");
                 cluster.crash_at(voter, moment, 1, InFlight::Delivered);
                 let span = Duration::from_millis(cluster.faults().range(50..400));
                 cluster.sleep(span);
@@ -342,5 +343,39 @@ fn votes_survive() {
             (0..3).for_each(|server| cluster.start1(server));
             cluster.one(3);
         }
+        for _ in 0..8 {
+            two_ask_one(cluster);
+        }
     });
+}
+
+/// Two servers that do not hear each other both stand, and both ask the third, which crashes whenever it has
+/// answered one of them and comes back at once, while the other's question is on its way.
+fn two_ask_one(cluster: &mut Cluster) {
+    let voter = cluster.check_one_leader();
+    let others = [(voter + 1) % 3, (voter + 2) % 3];
+    cluster.cut(others[0], others[1]);
+    cluster.cut(others[1], others[0]);
+    for effect in [
+        Effect::ExtraDelay { chance: 0.5, delay: Duration::ZERO..Duration::from_millis(100) },
+        Effect::Duplicate { chance: 0.7, delay: Duration::ZERO..Duration::from_millis(400) },
+    ] {
+        let (links, kinds) = (Links::To(node_of(voter)), cluster.kinds("RequestVote"));
+        cluster.add_rule(Rule { links, kinds, leg: Some(Leg::Request), effect });
+    }
+    cluster.restart(voter);
+    for _ in 0..8 {
+        cluster.crash_at(voter, cluster.sent(Leg::Reply, "RequestVote"), 1, InFlight::Delivered);
+        for _ in 0..80 {
+            if !cluster.is_up(voter) {
+                break;
+            }
+            cluster.sleep(Duration::from_millis(5));
+            // Two leaders of one term show when they are asked.
+            others.iter().for_each(|&server| drop(cluster.get_state(server)));
+        }
+        cluster.start1(voter);
+    }
+    cluster.heal();
+    cluster.one(3);
 }

@@ -110,9 +110,10 @@ fn late_snapshots() {
             cluster.disconnect(behind);
             cluster.start_with_leaders(SNAPSHOT_EVERY * 2);
             cluster.one(2);
+            let kinds = cluster.kinds("InstallSnapshot");
             let rule = |effect| Rule {
                 links: Links::To(node_of(behind)),
-                kinds: Kinds::Only("InstallSnapshot"),
+                kinds: kinds.clone(),
                 leg: Some(Leg::Request),
                 effect,
             };
@@ -161,8 +162,8 @@ fn snapshot_crash_points() {
             let moment = match cluster.faults().below(4) {
                 0 => Moment::BeforeSave,
                 1 => Moment::AfterSave,
-                2 => Moment::Sent { leg: Leg::Reply, kind: "InstallSnapshot" },
-                _ => Moment::Sent { leg: Leg::Request, kind: "InstallSnapshot" },
+                2 => cluster.sent(Leg::Reply, "InstallSnapshot"),
+                _ => cluster.sent(Leg::Request, "InstallSnapshot"),
             };
             let nth = 1 + cluster.faults().below(3) as u32;
             cluster.crash_at(victim, moment, nth, InFlight::Delivered);

@@ -197,6 +197,7 @@ impl Kernel {
         let blob = write.blob.clone();
         let incarnation = self.with_node(node, |node| {
             node.disk.content.apply(write);
+            node.saved_since_sent = true;
             node.incarnation
         });
         self.emit(&What::Saved { node, incarnation, bytes, body, blob: blob.as_ref() });

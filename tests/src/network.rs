@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use labraft::ServerId;
-use labrpc::{Effect, HeldMessage, InFlight, Moment, Rule, RuleId, unreliable};
+use labrpc::{Effect, HeldMessage, InFlight, Kinds, Leg, Moment, Rule, RuleId, unreliable};
 
 use crate::cluster::Cluster;
 use crate::server::{node_of, server_of};
@@ -122,6 +122,26 @@ impl Cluster {
         self.world().note_network(&format!("{released} held messages released"));
         self.note_change();
         released
+    }
+
+    /// The messages of this kind; those of all kinds where servers have messages of their own.
+    pub fn kinds(&self, kind: &'static str) -> Kinds {
+        if self.is_readable() { Kinds::Only(kind) } else { Kinds::All }
+    }
+
+    /// This leg; both where servers have messages of their own, as an answer may be a request there.
+    pub fn leg(&self, leg: Leg) -> Option<Leg> {
+        self.is_readable().then_some(leg)
+    }
+
+    /// The moment after a server has sent this. Where servers have messages of their own it is told by what
+    /// the message does: a reply of these kinds is a promise, and follows a save.
+    pub fn sent(&self, leg: Leg, kind: &'static str) -> Moment {
+        match leg {
+            _ if self.is_readable() => Moment::Sent { leg, kind },
+            Leg::Reply => Moment::SentAfterSave,
+            Leg::Request => Moment::SentAny,
+        }
     }
 
     fn set_connected(&mut self, server: ServerId, is_connected: bool) {

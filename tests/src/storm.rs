@@ -47,7 +47,7 @@ enum Kind {
     Reordered(Leg),
     Duplicated,
     /// Messages of a kind that a server sends are held, and sent on at the end.
-    Held(Target, &'static str, Leg),
+    Held(Target, Kinds, Option<Leg>),
     Paused(Target),
     Slow(Target),
     SlowDisk(Target),
@@ -128,6 +128,11 @@ impl Plan {
         }
         self.faults.sort_by_key(|fault| fault.at);
     }
+
+    /// The same for servers with messages of their own: what names a kind of message picks by what it does.
+    fn for_any_messages(&mut self) {
+        self.faults.iter_mut().for_each(|fault| fault.kind.pick_by_deed());
+    }
 }
 
 impl Kind {
@@ -155,7 +160,8 @@ impl Kind {
             7 => Kind::Duplicated,
             8 => {
                 let kind = if random.chance(0.7) { "AppendEntries" } else { "RequestVote" };
-                Kind::Held(target, kind, if random.chance(0.5) { Leg::Request } else { Leg::Reply })
+                let leg = if random.chance(0.5) { Leg::Request } else { Leg::Reply };
+                Kind::Held(target, Kinds::Only(kind), Some(leg))
             }
             9 => {
                 if random.chance(0.5) {
@@ -170,11 +176,32 @@ impl Kind {
                 if random.chance(0.5) { InFlight::Dropped } else { InFlight::Delivered },
             ),
             13 | 14 => Kind::CrashAt(target, moment(random), 1 + random.below(3) as u32),
-            15 => Kind::Held(target, if random.chance(0.6) { "PutAppend" } else { "Get" }, Leg::Reply),
+            15 => {
+                let kind = if random.chance(0.6) { "PutAppend" } else { "Get" };
+                Kind::Held(target, Kinds::Only(kind), Some(Leg::Reply))
+            }
             _ => {
                 let answered = Moment::Sent { leg: Leg::Reply, kind: "PutAppend" };
                 Kind::CrashAt(target, answered, 1 + random.below(5) as u32)
             }
+        }
+    }
+
+    /// Names no kind of message between servers any more. Those of the service stay, whatever Raft is below.
+    fn pick_by_deed(&mut self) {
+        let is_servers = |kind: &str| ["AppendEntries", "RequestVote"].contains(&kind);
+        match self {
+            Kind::Held(_, kinds, leg) if matches!(&*kinds, Kinds::Only(kind) if is_servers(kind)) => {
+                (*kinds, *leg) = (Kinds::All, None);
+            }
+            Kind::CrashAt(_, moment, _) => {
+                if let Moment::Sent { leg, kind } = *moment
+                    && is_servers(kind)
+                {
+                    *moment = if leg == Leg::Reply { Moment::SentAfterSave } else { Moment::SentAny };
+                }
+            }
+            _ => {}
         }
     }
 
@@ -189,7 +216,10 @@ impl Kind {
             Kind::Lossy => "the network is unreliable".into(),
             Kind::Reordered(leg) => format!("two thirds of {} are 0.2 to 2.2 s late", legs(*leg)),
             Kind::Duplicated => "half of the messages arrive twice".into(),
-            Kind::Held(from, kind, leg) => format!("{kind} {} that {from} sends are held", legs(*leg)),
+            Kind::Held(from, kinds, leg) => {
+                let kind = if let Kinds::Only(kind) = kinds { format!("{kind} ") } else { String::new() };
+                format!("{kind}{} that {from} sends are held", leg.map_or("messages", legs))
+            }
             Kind::Paused(target) => format!("{target} is paused"),
             Kind::Slow(target) => format!("{target} is slow"),
             Kind::SlowDisk(target) => format!("{target}'s disk is slow"),
@@ -243,6 +273,8 @@ fn at(moment: &Moment, nth: u32) -> String {
         Moment::AfterSave => "after save".to_owned(),
         Moment::Sent { leg: Leg::Request, kind } => format!("after sending {kind} request"),
         Moment::Sent { leg: Leg::Reply, kind } => format!("after replying to {kind}"),
+        Moment::SentAny => "after sending message".to_owned(),
+        Moment::SentAfterSave => "after sending the first message since a save,".to_owned(),
     };
     format!("{moment} number {nth}")
 }
@@ -262,7 +294,7 @@ impl Fault {
 enum Undo {
     Links(Vec<(ServerId, ServerId)>),
     Rules(Vec<RuleId>),
-    Held(RuleId, ServerId, &'static str, Leg),
+    Held(RuleId, ServerId, Kinds, Option<Leg>),
     Resume(ServerId),
     Quicken(ServerId),
     EndStalls(ServerId),
@@ -285,6 +317,9 @@ impl Cluster {
         let mut plan = Plan::draw(&mut faults, self.len(), span, count, mix);
         // From a stream of their own, so that all other faults are what they are without them.
         plan.add_stalls(&mut self.world().stream(Purpose::Faults, 2), self.len());
+        if !self.is_readable() {
+            plan.for_any_messages();
+        }
         self.weather(plan);
     }
 
@@ -368,11 +403,11 @@ impl Weather<'_> {
                     Effect::Duplicate { chance: 0.5, delay: Duration::ZERO..Duration::from_millis(800) };
                 self.rules(vec![Rule { links: Links::All, kinds: Kinds::All, leg: None, effect }])
             }
-            Kind::Held(from, kind, leg) => {
+            Kind::Held(from, kinds, leg) => {
                 let from = self.resolve(*from);
                 let links = Links::From(node_of(from));
-                let rule = Rule { links, kinds: Kinds::Only(kind), leg: Some(*leg), effect: Effect::Hold };
-                Undo::Held(self.cluster.add_rule(rule), from, kind, *leg)
+                let rule = Rule { links, kinds: kinds.clone(), leg: *leg, effect: Effect::Hold };
+                Undo::Held(self.cluster.add_rule(rule), from, kinds.clone(), *leg)
             }
             Kind::Paused(target) => self.hit(*target, |cluster, server| {
                 cluster.pause(server);
@@ -413,10 +448,12 @@ impl Weather<'_> {
                 }
             }
             Undo::Rules(rules) => rules.into_iter().for_each(|rule| self.cluster.remove_rule(rule)),
-            Undo::Held(rule, from, kind, leg) => {
+            Undo::Held(rule, from, kinds, leg) => {
                 self.cluster.remove_rule(rule);
                 let is_ours = |held: &labrpc::HeldMessage| {
-                    held.from.node == node_of(from) && held.kind == kind && held.leg == leg
+                    held.from.node == node_of(from)
+                        && (kinds == Kinds::All || kinds == Kinds::Only(held.kind))
+                        && leg.is_none_or(|leg| held.leg == leg)
                 };
                 self.cluster.release(is_ours);
             }

@@ -41,6 +41,10 @@ pub enum Moment {
         /// The kind of the request.
         kind: &'static str,
     },
+    /// Just after any message was sent, of whatever kind, be it a request or a reply.
+    SentAny,
+    /// Just after the first message since a disk write was sent: what was saved may be known to others.
+    SentAfterSave,
 }
 
 /// A crash that awaits its moment.

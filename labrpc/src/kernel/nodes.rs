@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) services: Option<Rc<Services>>,
     pub(crate) random: Stream,
     pub(crate) disk: DiskState,
+    /// Whether the node has saved something since it last sent a message.
+    pub(crate) saved_since_sent: bool,
     paused: bool,
     /// Threads that could run, in the order in which they could, while the node is paused.
     held_up: Vec<ThreadId>,
@@ -56,6 +58,7 @@ impl Node {
             services: None,
             random: Stream::new(seed, Purpose::Node, u64::from(id.0)),
             disk: DiskState::new(Stream::new(seed, Purpose::Disk, u64::from(id.0))),
+            saved_since_sent: false,
             paused: false,
             held_up: Vec::new(),
             lateness: Duration::ZERO..Duration::ZERO,
@@ -69,6 +72,7 @@ impl Node {
     /// returned: their destructors must not run while the nodes are being looked at.
     pub(super) fn crash(&mut self) -> Option<Rc<Services>> {
         self.up = false;
+        self.saved_since_sent = false;
         self.paused = false;
         self.held_up.clear();
         self.lateness = Duration::ZERO..Duration::ZERO;

@@ -224,14 +224,23 @@ impl Network {
 
     /// Sends a message, which holds one open place of its call. A crash may be due right after.
     fn send(&self, kernel: &Kernel, packet: Packet, body: &dyn Body) {
-        let (leg, kind) = (packet.leg, packet.kind);
+        let (leg, kind, sender) = (packet.leg, packet.kind, packet.from.node);
         self.put_on_its_way(kernel, packet, body);
+        let is_after_save = kernel.with_node(sender, |node| std::mem::take(&mut node.saved_since_sent));
         kernel.reach(&Moment::Sent { leg, kind });
+        kernel.reach(&Moment::SentAny);
+        if is_after_save {
+            kernel.reach(&Moment::SentAfterSave);
+        }
     }
 
     fn put_on_its_way(&self, kernel: &Kernel, packet: Packet, body: &dyn Body) {
         let (sender, receiver) = (packet.from.node, packet.to);
-        self.traffic.borrow_mut()[sender.0 as usize].bytes_sent += packet.bytes.len() as u64;
+        {
+            let traffic = &mut self.traffic.borrow_mut()[sender.0 as usize];
+            traffic.messages_sent += u64::from(!packet.bytes.is_empty());
+            traffic.bytes_sent += packet.bytes.len() as u64;
+        }
         kernel.emit(&What::Sent(&packet.as_message(Some(body))));
         if self.is_cut(sender, receiver) {
             self.lose(kernel, &packet, LossReason::Cut);

@@ -29,6 +29,8 @@ pub struct Traffic {
     pub calls_made: u64,
     /// Calls made to the node.
     pub calls_received: u64,
+    /// Requests and replies of at least one byte that the node sent: an empty one says no more than that it came.
+    pub messages_sent: u64,
     /// Encoded bytes of the requests and replies the node sent.
     pub bytes_sent: u64,
 }

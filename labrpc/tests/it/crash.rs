@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use labrpc::channel::{self, Receiver, Sender};
 use labrpc::sync::{Arc, Condvar, Mutex};
-use labrpc::{Purpose, Services, World, rng, thread};
+use labrpc::{InFlight, Moment, Purpose, Services, World, rng, thread};
 
 use crate::{Echo, echo_server, ms, run, start_plain};
 
@@ -203,4 +203,39 @@ fn a_thread_of_a_crashed_node_is_joined_as_destroyed() {
         assert!(handle.is_finished());
         assert!(handle.join().is_err());
     });
+}
+
+/// A node that sends, saves, sends and sends again, over and over.
+fn saves_and_sends(world: &World, moment: Moment, nth: u32) -> Vec<&'static str> {
+    let server = echo_server(world, "echo");
+    let node = world.add_node("S0");
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let log = done.clone();
+    start_plain(world, node, move || {
+        let disk = labrpc::Disk::simulated(node);
+        let peer = labrpc::Peer::simulated(server);
+        thread::spawn(move || {
+            loop {
+                log.lock().push("send");
+                peer.call(&Echo(1));
+                log.lock().push("save");
+                disk.write(labrpc::Write::default(), &());
+                log.lock().push("send");
+                peer.call(&Echo(2));
+            }
+        });
+    });
+    world.crash_at(node, moment, nth, InFlight::Dropped);
+    thread::sleep(ms(1_000));
+    assert!(!world.is_up(node), "the moment has come");
+    let done = done.lock().clone();
+    done
+}
+
+#[test]
+fn a_node_can_crash_after_it_has_sent_whatever_it_sends() {
+    let after_any = run(1, |world| saves_and_sends(&world, Moment::SentAny, 2));
+    assert_eq!(after_any, ["send", "save", "send"]);
+    let after_save = run(1, |world| saves_and_sends(&world, Moment::SentAfterSave, 2));
+    assert_eq!(after_save, ["send", "save", "send", "send", "save", "send"]);
 }
