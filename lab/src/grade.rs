@@ -10,6 +10,7 @@ use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use labgrading::{Class, OWN_MESSAGES, Record, SeedRange, Test};
+use serde::Serialize;
 
 use crate::build::Binaries;
 use crate::interrupt;
@@ -34,6 +35,16 @@ impl Grade {
         if self.class().is_none() { self.test.points } else { 0 }
     }
 
+    /// The points that could be had: none where the test speaks in messages that the servers do not have.
+    pub(crate) fn max_points(&self) -> u32 {
+        if self.is_judged() { self.test.points } else { 0 }
+    }
+
+    /// False when the test could not judge the servers, as they have messages of their own.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.class() != Some(Class::NotJudged)
+    }
+
     /// True when the servers do not speak in the kit's messages.
     pub(crate) fn has_own_messages(&self) -> bool {
         let says_so = |record: &Record| matches!(record, Record::Seed { measures, .. } if measures.contains_key(OWN_MESSAGES));
@@ -53,6 +64,45 @@ impl Grade {
 /// The grades of several tests, in the catalogue's order.
 #[derive(Clone, Debug)]
 pub(crate) struct Grades(pub(crate) Vec<Grade>);
+
+impl Grades {
+    /// The points of all tests.
+    pub(crate) fn points(&self) -> u32 {
+        self.0.iter().map(Grade::points).sum()
+    }
+
+    /// The points that could be had in those that were judged.
+    pub(crate) fn max_points(&self) -> u32 {
+        self.0.iter().map(Grade::max_points).sum()
+    }
+
+    /// The tests that could not judge the servers: how many, and how many points they are worth.
+    pub(crate) fn not_judged(&self) -> NotJudged {
+        let of = || self.0.iter().filter(|grade| !grade.is_judged());
+        NotJudged { tests: of().count(), points: of().map(|grade| grade.test.points).sum() }
+    }
+}
+
+/// Tests that play the peers of a server in the kit's messages, where it has others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct NotJudged {
+    pub(crate) tests: usize,
+    /// What they are worth, which is neither won nor lost.
+    pub(crate) points: u32,
+}
+
+impl NotJudged {
+    /// How many there are and why; nothing when there are none.
+    pub(crate) fn in_words(self) -> Option<String> {
+        let NotJudged { tests, points } = self;
+        let (word, are) = if tests == 1 { ("test", "is") } else { ("tests", "are") };
+        (tests > 0).then(|| {
+            format!(
+                "{tests} {word} worth {points} {are} not judged, as the servers have messages of their own"
+            )
+        })
+    }
+}
 
 /// Runs all `tests` and tells `tell` of each grade, in order, as soon as it and those before it are
 /// there.

@@ -63,7 +63,7 @@ pub(crate) fn grade_line(grade: &Grade) -> String {
         None => (painted(GOOD, "ok         "), grade.seeds.to_string()),
         Some(failure) if failure.class == Class::NotStarted => (painted(DULL, "not started"), String::new()),
         Some(failure) if failure.class == Class::NotJudged => {
-            (painted(DULL, "not judged "), "it has messages of its own".into())
+            (painted(DULL, "not judged "), "the servers have messages of their own".into())
         }
         Some(failure) => {
             let place = grade.failed_seed().map(|seed| format!("seed {seed}: ")).unwrap_or_default();
@@ -71,7 +71,10 @@ pub(crate) fn grade_line(grade: &Grade) -> String {
             (painted(BAD, "FAIL       "), format!("{place}{line}"))
         }
     };
-    let points = format!("{}/{}", grade.points(), grade.test.points);
+    let points = match grade.is_judged() {
+        true => format!("{}/{}", grade.points(), grade.test.points),
+        false => "-".into(),
+    };
     let line = format!("{word}  {points:>5}  {:<28}  {detail}", grade.test.id);
     format!("{}\n", line.trim_end())
 }
@@ -98,22 +101,21 @@ pub(crate) fn grades(catalog: &Catalog, grades: &Grades, code: Code) {
     }
     let width = catalog.stages.iter().map(|stage| stage.title.len()).max().unwrap_or(0);
     put(format_args!("\n{}\n", painted(STRONG, format!("stage  {:<width$}  passed  points", ""))));
-    let (mut points, mut points_max) = (0, 0);
     for stage in &catalog.stages {
         let of_stage: Vec<&Grade> = grades.0.iter().filter(|grade| grade.test.stage() == stage.id).collect();
         if of_stage.is_empty() {
             continue;
         }
         let passed = of_stage.iter().filter(|grade| grade.class().is_none()).count();
+        let judged = of_stage.iter().filter(|grade| grade.is_judged()).count();
         let scored: u32 = of_stage.iter().map(|grade| grade.points()).sum();
-        let possible: u32 = of_stage.iter().map(|grade| grade.test.points).sum();
-        points += scored;
-        points_max += possible;
+        let possible: u32 = of_stage.iter().map(|grade| grade.max_points()).sum();
         let (id, title) = (stage.id.to_uppercase(), &stage.title);
-        let passed = format!("{passed}/{}", of_stage.len());
+        let passed = format!("{passed}/{judged}");
         put(format_args!("{id:<5}  {title:<width$}  {passed:>6}  {:>6}\n", format!("{scored}/{possible}")));
     }
-    put(format_args!("total  {:<width$}  {:>6}  {:>6}\n", "", "", format!("{points}/{points_max}")));
+    let total = format!("{}/{}", grades.points(), grades.max_points());
+    put(format_args!("total  {:<width$}  {:>6}  {total:>6}\n", "", ""));
     // release: omit begin
     if code == Code::ON_REFERENCE_RAFT {
         put("\nThe service stood on the reference Raft.\n");
@@ -126,9 +128,12 @@ pub(crate) fn grades(catalog: &Catalog, grades: &Grades, code: Code) {
         put(format_args!("\n{}\n", capitalized(&failure.summary)));
     }
     if grades.0.iter().any(Grade::has_own_messages) {
-        put(format_args!(
-            "\nThe servers have messages of their own, so they were judged by what their services see alone.\n"
-        ));
+        put(
+            "\nThe servers have messages of their own, so they were judged by what their services see alone.\n",
+        );
+    }
+    if let Some(said) = grades.not_judged().in_words() {
+        put(format_args!("{}:\nthe points above are out of what was judged.\n", capitalized(&said)));
     }
 }
 
@@ -138,8 +143,9 @@ pub(crate) fn json(grades: &Grades, code: Code) {
         "schema": "raftlab/grades/1",
         "kit_version": env!("CARGO_PKG_VERSION"),
         "code": code.name,
-        "points": grades.0.iter().map(Grade::points).sum::<u32>(),
-        "max_points": grades.0.iter().map(|grade| grade.test.points).sum::<u32>(),
+        "points": grades.points(),
+        "max_points": grades.max_points(),
+        "not_judged": grades.not_judged(),
         "tests": tests_json(grades),
     });
     put(format_args!("{object}\n"));
@@ -156,7 +162,8 @@ pub(crate) fn tests_json(grades: &Grades) -> Vec<serde_json::Value> {
                 "id": grade.test.id,
                 "title": grade.test.title,
                 "points": grade.points(),
-                "max_points": grade.test.points,
+                "max_points": grade.max_points(),
+                "judged": grade.is_judged(),
                 "passed": failure.is_none(),
                 "class": failure.map(|failure| failure.class),
                 "summary": failure.map(|failure| &failure.summary),
@@ -186,8 +193,11 @@ pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
     let mut next = None;
     let mut is_old = false;
     for stage in &catalog.stages {
-        let possible: u32 = catalog.tests_of(&stage.id).map(|test| test.points).sum();
-        let passed = |id: &str| status.tests.get(id).is_some_and(|remembered| remembered.class.is_none());
+        let class_of = |id: &str| status.tests.get(id).map(|remembered| remembered.class);
+        let passed = |id: &str| class_of(id) == Some(None);
+        let is_judged = |id: &str| class_of(id) != Some(Some(Class::NotJudged));
+        let possible: u32 =
+            catalog.tests_of(&stage.id).filter(|test| is_judged(&test.id)).map(|test| test.points).sum();
         let scored: u32 =
             catalog.tests_of(&stage.id).filter(|test| passed(&test.id)).map(|test| test.points).sum();
         let heading = format!("{}  {}", stage.id.to_uppercase(), stage.title);
@@ -200,6 +210,7 @@ pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
                     match remembered.class {
                         None => (painted(GOOD, "ok         "), ""),
                         Some(Class::NotStarted) => (painted(DULL, "not started"), ""),
+                        Some(Class::NotJudged) => (painted(DULL, "not judged "), ""),
                         Some(_) => (
                             painted(BAD, "FAIL       "),
                             remembered.summary.lines().next().unwrap_or_default(),
@@ -213,7 +224,7 @@ pub(crate) fn status(catalog: &Catalog, kit: &Kit, status: &Status) {
                 if detail.is_empty() { &test.title } else { detail }
             );
             put(format_args!("{}\n", line.trim_end()));
-            if next.is_none() && !passed(&test.id) {
+            if next.is_none() && !passed(&test.id) && is_judged(&test.id) {
                 next = Some((stage, test, status.tests.get(&test.id)));
             }
         }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::submission::{NOT_GRADED, Submission};
 use super::{Outcome, outside};
-use crate::grade::{Grade, Grades};
+use crate::grade::{Grade, Grades, NotJudged};
 use crate::show::{self, BAD, DULL, GOOD, STRONG, painted, put};
 use crate::trouble::Trouble;
 
@@ -43,7 +43,10 @@ pub(super) struct Report {
     note: String,
     /// `None` when the kit has failed: that is worth no points and not none.
     points: Option<u32>,
+    /// Out of what was judged.
     max_points: u32,
+    /// What was not, because the servers have messages of their own.
+    not_judged: NotJudged,
     /// The hash of all that was built.
     source: Option<String>,
     files: Vec<File>,
@@ -130,7 +133,12 @@ impl Report {
                 Status::KitTrouble => None,
                 _ => Some(grade.map_or(0, Grade::points)),
             };
-            Score { id: test.id.clone(), points, max_points: test.points, class }
+            Score {
+                id: test.id.clone(),
+                points,
+                max_points: grade.map_or(test.points, Grade::max_points),
+                class,
+            }
         };
         let tests: Vec<Score> = tests.iter().map(score).collect();
         let stages = catalog.stages.iter().filter_map(|stage| sum(&stage.id, &tests)).collect();
@@ -140,6 +148,7 @@ impl Report {
             note: note(outcome),
             points: tests.iter().map(|test| test.points).sum(),
             max_points: tests.iter().map(|test| test.max_points).sum(),
+            not_judged: grades.map(Grades::not_judged).unwrap_or_default(),
             source,
             files: submission
                 .files
@@ -173,6 +182,9 @@ impl Report {
     /// The note, and what was ignored, to be put after the status.
     fn remarks(&self) -> String {
         let mut remarks = if self.note.is_empty() { String::new() } else { format!(": {}", self.note) };
+        if let Some(said) = self.not_judged.in_words() {
+            remarks.push_str(&format!("; {said}"));
+        }
         if !self.look_at.is_empty() {
             let lines: Vec<String> =
                 self.look_at.iter().map(|look| format!("{}:{}", look.path, look.line)).collect();
@@ -219,7 +231,8 @@ fn note(outcome: &Outcome) -> String {
 
 /// How many tests failed, class by class.
 fn failures(grades: &Grades) -> String {
-    let mut classes: Vec<Class> = grades.0.iter().filter_map(Grade::class).collect();
+    let judged = grades.0.iter().filter(|grade| grade.is_judged());
+    let mut classes: Vec<Class> = judged.filter_map(Grade::class).collect();
     classes.sort();
     let of_class = |some: &[Class]| format!("{} {}", some.len(), some[0]);
     classes.chunk_by(|a, b| a == b).map(of_class).collect::<Vec<_>>().join(", ")
