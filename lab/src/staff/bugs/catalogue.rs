@@ -9,7 +9,8 @@ use labgrading::{Catalog, Class};
 
 use super::name_of;
 use super::patch::{field, patched, patches_in};
-use crate::kit::Kit;
+use super::variants::{VARIANTS, design_in};
+use crate::kit::{Code, Kit};
 use crate::staff::work::Overlay;
 use crate::trouble::Trouble;
 
@@ -31,14 +32,29 @@ pub(super) struct Bug {
     pub(super) prose: String,
     /// The test whose report of it is kept as an example.
     pub(super) report: Option<String>,
-    /// The change to the reference, file by file.
+    /// What the patch changes where that is not the reference: a folder of another design, right or wrong.
+    pub(super) on: Option<String>,
+    /// The change to the reference, file by file; empty where the design is the bug.
     pub(super) patch: String,
 }
 
 impl Bug {
-    /// The reference's files with the bug in them.
-    pub(super) fn overlay(&self, kit: &Kit) -> Result<Overlay, Trouble> {
-        patched(kit, &self.id, &self.patch)
+    /// The files with the bug in them, and whose code is to be graded then.
+    pub(super) fn overlay(&self, kit: &Kit) -> Result<(Overlay, Code), Trouble> {
+        let changed = patched(kit, &self.id, &self.patch)?;
+        let Some(on) = &self.on else { return Ok((changed, Code::SOLUTION)) };
+        let places = [VARIANTS, BUGS].map(|place| Path::new(place).join(on));
+        let Some(folder) = places.iter().find(|folder| kit.root().join(folder).is_dir()) else {
+            return Err(Trouble::Kit(format!("{}: there is no design called '{on}'", self.id)));
+        };
+        let (mut overlay, place, code) = design_in(&kit.root().join(folder))?;
+        for (path, content) in changed.files {
+            let inside = path.strip_prefix(folder);
+            let inside = inside.map_err(|_| Trouble::Kit(format!("{}: it is not on {on}", self.id)))?;
+            overlay.files.retain(|(known, _)| *known != place.join(inside));
+            overlay.files.push((place.join(inside), content));
+        }
+        Ok((overlay, code))
     }
 }
 
@@ -100,9 +116,13 @@ fn read_bug(catalog: &Catalog, file: &Path) -> Result<Bug, String> {
 
 /// A patch file: lines `key: value`, prose, then the patch itself.
 fn parse(text: &str) -> Result<Bug, String> {
-    let start = if text.starts_with("--- ") { 0 } else { text.find("\n--- ").ok_or("it has no patch")? + 1 };
-    let (head, patch) = text.split_at(start);
+    let start = if text.starts_with("--- ") { Some(0) } else { text.find("\n--- ").map(|start| start + 1) };
+    let (head, patch) = text.split_at(start.unwrap_or(text.len()));
     let field = |key| field(head, key);
+    let on = field("on").ok();
+    if start.is_none() && on.is_none() {
+        return Err("it has no patch".into());
+    }
     let class = match field("class")?.as_str() {
         "safety" => Class::Safety,
         "liveness" => Class::Liveness,
@@ -118,6 +138,7 @@ fn parse(text: &str) -> Result<Bug, String> {
         seeds,
         report: field("report").ok(),
         prose: head.split_once("\n\n").map_or("", |(_, prose)| prose).trim().into(),
+        on,
         patch: patch.into(),
     })
 }
@@ -150,6 +171,9 @@ mod tests {
         let without = EXAMPLE.replace("seeds: 20\n", "");
         assert_eq!(parse(&without).unwrap_err(), "its header lacks 'seeds: ...'");
         assert_eq!(parse("id: E99\n").unwrap_err(), "it has no patch");
+        let (head, _) = EXAMPLE.split_once("--- ").unwrap();
+        let whole = parse(&head.replace("seeds: 20", "seeds: 20\non: wrong_from_the_start")).unwrap();
+        assert_eq!((whole.on.as_deref(), whole.patch.as_str()), (Some("wrong_from_the_start"), ""));
     }
 
     #[test]

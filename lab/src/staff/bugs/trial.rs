@@ -7,7 +7,7 @@ use labgrading::{Catalog, Class, Test};
 use super::catalogue::Bug;
 use super::{LaidCode, grade_tree};
 use crate::grade::Grade;
-use crate::kit::{Code, Kit};
+use crate::kit::Kit;
 use crate::staff::work::WorkTree;
 use crate::trouble::Trouble;
 
@@ -104,8 +104,9 @@ pub(super) fn try_bug(
 
 /// Puts `bug` into the work tree.
 pub(super) fn lay_bug(kit: &Kit, tree: &WorkTree, bug: &Bug) -> Result<LaidCode, Trouble> {
-    tree.lay_over(&bug.overlay(kit)?)?;
-    Ok(LaidCode { code: Code::SOLUTION, replay_suffix: format!(" --bug {}", bug.id) })
+    let (overlay, code) = bug.overlay(kit)?;
+    tree.lay_over(&overlay)?;
+    Ok(LaidCode { code, replay_suffix: format!(" --bug {}", bug.id) })
 }
 
 #[cfg(test)]

@@ -52,18 +52,24 @@ pub(super) fn try_variant(
 /// Puts another design into the work tree: a Raft, with the reference's service above, or a service, with the
 /// reference's Raft below.
 pub(super) fn lay_variant(tree: &WorkTree, folder: &Path) -> Result<LaidCode, Trouble> {
+    let (overlay, _, code) = design_in(folder)?;
+    tree.lay_over(&overlay)?;
+    Ok(LaidCode { code, replay_suffix: format!(" --variant {}", name_of(folder)) })
+}
+
+/// The design in a folder, the place in the kit over which it is laid, and whose code is graded then.
+pub(super) fn design_in(folder: &Path) -> Result<(Overlay, &'static Path, Code), Trouble> {
     let mut overlay = Overlay::default();
     let (place, code) = match folder.join("server.rs").is_file() {
-        true => ("labkv/src", Code::ON_REFERENCE_RAFT),
-        false => ("labraft/src", Code::BELOW_REFERENCE_KV),
+        true => (Path::new("labkv/src"), Code::ON_REFERENCE_RAFT),
+        false => (Path::new("labraft/src"), Code::BELOW_REFERENCE_KV),
     };
     for file in files_under(folder).map_err(|error| Trouble::file("read", folder, &error))? {
         let inside = file.strip_prefix(folder).expect("it lies in the folder").to_owned();
         let content = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-        overlay.files.push((Path::new(place).join(inside), content));
+        overlay.files.push((place.join(inside), content));
     }
-    tree.lay_over(&overlay)?;
-    Ok(LaidCode { code, replay_suffix: format!(" --variant {}", name_of(folder)) })
+    Ok((overlay, place, code))
 }
 
 /// The folder of the variant with this name.
