@@ -58,6 +58,10 @@ pub trait RaftServer: Send + Sync + Sized + 'static {
     /// Starts agreement on the next entry of the log. Returns at once: the entry may still be lost when
     /// the leader fails, and whoever wants to know waits for it on the apply channel.
     ///
+    /// Indexes count commands: the first has index 1, and each leader goes on after the last that it has. A
+    /// design whose leaders add entries of their own (a "no-op" after an election, say) hides them: they take
+    /// no index, here, on the apply channel and in [`RaftServer::snapshot`], and services receive none.
+    ///
     /// # Errors
     ///
     /// When this server is not the leader.
@@ -82,7 +86,9 @@ pub trait RaftHandlers: RaftServer {
     /// What the server's node offers to the others: the three handlers above.
     ///
     /// A design with messages of its own replaces this, and is then graded by what the service sees of
-    /// it alone, since nobody else can read its messages.
+    /// it alone, since nobody else can read its messages. Points are then out of what was judged. All that
+    /// servers know of each other they still know from messages, and after a crash from their disks: that is
+    /// watched without reading any.
     fn services(self: &Arc<Self>) -> Services {
         let (voter, follower, receiver) = (self.clone(), self.clone(), self.clone());
         Services::new()
@@ -95,7 +101,7 @@ pub trait RaftHandlers: RaftServer {
 /// Where a command that was started will stand in the log, should it be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// The index of its entry.
+    /// The index of its entry: how many commands there are up to it.
     pub index: Index,
     /// The term of its entry, which is the leader's current term.
     pub term: Term,

@@ -39,7 +39,9 @@ pub struct PersistentState {
     pub voted_for: Option<ServerId>,
     /// The log after the snapshot: `log[0]` has index `last_included.0 + 1`. From 2B on.
     pub log: Vec<Entry>,
-    /// Index and term of the last entry the snapshot covers; (0, 0) without one. From 2D on.
+    /// Index and term of the last entry the snapshot covers; (0, 0) without one. From 2D on. The index is the
+    /// service's, the one that it passed to [`RaftServer::snapshot`](crate::RaftServer::snapshot), however a
+    /// log counts that holds more than commands: it says which command the service receives next.
     pub last_included: (Index, Term),
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Kit-owned. Each save is atomic: a crash leaves what was there before it, or all of it. Only what
 //! changed since the last save is written, so saving a long log after a small change is cheap.
+//!
+//! What lies on the disk is read by others too: a service starts from [`Persister::snapshot`], and goes on with
+//! the command after `last_included`. Both are therefore the service's own: its bytes as it made them, and its
+//! index. How the log is kept is the server's business alone where its messages are.
 
 use labrpc::codec::{decode, encode};
 use labrpc::sync::{Arc, Mutex};
@@ -65,7 +69,8 @@ impl Persister {
         self.write(state, None);
     }
 
-    /// Saves `state` together with a new snapshot. Returns once both are on disk.
+    /// Saves `state` together with a new snapshot, as the service has made it, and its index and term in
+    /// `state.last_included`. Returns once both are on disk.
     #[track_caller]
     pub fn save_with_snapshot(&self, state: &PersistentState, snapshot: Bytes) {
         self.write(state, Some(snapshot));
