@@ -29,8 +29,6 @@ type Reach = Vec<u32>;
 struct Knowledge {
     /// For each node, what it is known to know; in its own place, what it does know.
     of: Vec<Rc<Reach>>,
-    /// The same for what is too much for a message without a single byte: the commands of clients.
-    commands: Rc<Reach>,
 }
 
 /// The knowledge of all nodes of a run.
@@ -62,16 +60,14 @@ impl Knowledge {
         &mut self.of[node]
     }
 
-    /// The node `me`, whose knowledge this is, learns what `from` knew.
+    /// The node `me`, whose knowledge this is, learns what `from` knew. A message without a single byte tells
+    /// that its sender knows, as an acknowledgement does, and not what: no command, no term.
     fn learn(&mut self, me: usize, from: usize, message: &Knowledge, has_bytes: bool) {
-        for (node, reach) in message.of.iter().enumerate() {
+        for (node, reach) in message.of.iter().enumerate().filter(|(node, _)| *node != me) {
             join(self.of_mut(node), reach);
         }
-        if let Some(reach) = message.of.get(from) {
+        if let (true, Some(reach)) = (has_bytes, message.of.get(from)) {
             join(self.of_mut(me), reach);
-        }
-        if has_bytes {
-            join(&mut self.commands, &message.commands);
         }
     }
 }
@@ -152,14 +148,12 @@ impl Causality {
         node.tick += 1;
         let tick = node.tick;
         set(node.knows.of_mut(place), life, tick);
-        set(&mut node.knows.commands, life, tick);
         Some(Stamp { node: place, life, tick })
     }
 
-    /// True if a message with bytes in it, or a disk, can have brought a node word of that moment.
+    /// True if messages or a disk can have brought a node word of that moment.
     pub(crate) fn has_word_of(&self, node: NodeId, stamp: Stamp) -> bool {
-        let commands = self.nodes.get(index(node)).map(|node| &node.knows.commands);
-        commands.and_then(|reach| reach.get(stamp.life)).is_some_and(|tick| *tick >= stamp.tick)
+        self.knows_told(node, node, stamp)
     }
 
     /// True if `node` can know that `other` has had word of that moment.

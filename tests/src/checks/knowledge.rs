@@ -119,15 +119,11 @@ impl Knowledge {
         Err(Finding::safety(
             "a candidate becomes leader by the votes that messages bring it (Raft 5.2)",
             format!(
-                "S{server}, in term {earlier} before, leads term {term} once {} of {} servers can have \
-                 heard that it stands, and told it so",
+                "S{server}, before in term {earlier}, leads term {term} once {} of {} servers know of it",
                 majority(self.servers),
                 self.servers
             ),
-            format!(
-                "S{server} leads term {term}, but messages can have told it of the votes of {} only",
-                names(&for_it)
-            ),
+            format!("S{server} leads term {term}, but can only know of the votes of {}", names(&for_it)),
         ))
     }
 
@@ -153,7 +149,7 @@ impl Knowledge {
         Err(Finding::safety(
             "an entry is committed once a majority has stored it (Raft 5.3)",
             format!(
-                "S{server} applies entry {index} once messages or its disk have told it that {} of {} servers have it",
+                "S{server} applies entry {index} once it can know that {} of {} servers have it",
                 majority(self.servers),
                 self.servers
             ),
