@@ -186,3 +186,65 @@ impl Causality {
 fn index(node: NodeId) -> usize {
     node.0 as usize - 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+    const C: NodeId = NodeId(3);
+
+    fn three_nodes() -> Causality {
+        let mut causality = Causality::default();
+        [A, B, C].into_iter().for_each(|node| causality.booted(node));
+        causality
+    }
+
+    /// The call of that number takes `bytes` there, or back.
+    fn carry(causality: &mut Causality, call: u64, leg: Leg, from: NodeId, to: NodeId, bytes: &[u8]) {
+        let from = Address { node: from, incarnation: 1 };
+        let message = Message { call, leg, kind: "any", from, to, delivery: call, bytes, body: None };
+        causality.sent(&message);
+        causality.delivered(&message);
+    }
+
+    #[test]
+    fn word_travels_along_messages_and_their_senders_know_when_answered() {
+        let mut causality = three_nodes();
+        let moment = causality.moment_of(A).unwrap();
+        assert!(causality.has_word_of(A, moment) && !causality.has_word_of(B, moment));
+        carry(&mut causality, 1, Leg::Request, A, B, b"x");
+        carry(&mut causality, 2, Leg::Request, B, C, b"x");
+        assert!(causality.has_word_of(C, moment) && causality.knows_told(C, B, moment));
+        assert!(!causality.knows_told(A, B, moment) && !causality.knows_told(B, C, moment));
+        carry(&mut causality, 1, Leg::Reply, B, A, b"");
+        assert!(causality.knows_told(A, B, moment) && causality.knows_heard_since(A, B, moment));
+        // That came too late for what B had told C before.
+        assert!(!causality.knows_told(A, C, moment));
+    }
+
+    #[test]
+    fn an_empty_message_brings_no_word() {
+        let mut causality = three_nodes();
+        let moment = causality.moment_of(A).unwrap();
+        carry(&mut causality, 1, Leg::Request, A, B, b"");
+        assert!(!causality.has_word_of(B, moment) && causality.knows_told(B, A, moment));
+    }
+
+    #[test]
+    fn a_crash_leaves_what_was_saved() {
+        let mut causality = three_nodes();
+        let early = causality.moment_of(A).unwrap();
+        causality.saved(A);
+        let late = causality.moment_of(A).unwrap();
+        causality.booted(A);
+        assert!(causality.has_word_of(A, early) && !causality.has_word_of(A, late));
+        // Whoever hears from the new life has not heard of what the old one forgot.
+        causality.moment_of(A);
+        carry(&mut causality, 1, Leg::Request, A, B, b"x");
+        assert!(causality.has_word_of(B, early) && !causality.has_word_of(B, late));
+        carry(&mut causality, 1, Leg::Reply, B, A, b"x");
+        assert!(causality.knows_heard_since(A, B, late));
+    }
+}

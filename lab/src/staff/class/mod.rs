@@ -40,7 +40,9 @@ The files are laid over a copy of this kit, built, and run with each test in a p
 results are NAME.json and NAME.txt for each submission, the text with all reports of failures, and grades.json \
 for all of them. The notes name lines that reach out of what is graded, such as one that takes in another file. \
 A submission that does not compile, or has nothing to grade, gets no points; where only its service \
-does not compile, lab 2 is graded all the same. Every run grades everything anew.
+does not compile, lab 2 is graded all the same. Tests that play the peers of a server in the kit's messages \
+do not judge one with messages of its own: its points are out of the others, and the note says so. Every run \
+grades everything anew.
 
 With --raft reference only lab 3 is graded, and stands on the reference Raft, whatever Raft a submission has.
 
