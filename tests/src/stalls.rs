@@ -75,7 +75,8 @@ impl Cluster {
     /// Has a server start agreement on `command`, and does not wait for `start` to return.
     pub fn begin_start(&mut self, server: ServerId, command: &Command) {
         let (of, watch, told) = (self.life(server), self.watch.clone(), command.clone());
-        let tell = move |started| watch.started(of, started, &told);
+        let asked = self.watch.offered(server, command);
+        let tell = move |started| watch.started(of, asked, started, &told);
         self.members[server].server.begin_start(self.world(), command.clone(), tell);
     }
 
