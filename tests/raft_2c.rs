@@ -15,7 +15,7 @@ mod stalls;
 
 use std::time::Duration;
 
-use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule, long_reordering};
+use labrpc::{Effect, InFlight, Leg, Links, Moment, Rule, long_reordering};
 use tests::{Cluster, Mix, graded, node_of};
 
 /// All servers crash and come back, one by one and together; nothing is lost.
@@ -372,7 +372,9 @@ fn two_ask_one(cluster: &mut Cluster) {
             }
             cluster.sleep(Duration::from_millis(5));
             // Two leaders of one term show when they are asked.
-            others.iter().for_each(|&server| drop(cluster.get_state(server)));
+            for server in others {
+                cluster.get_state(server);
+            }
         }
         cluster.start1(voter);
     }

@@ -17,7 +17,7 @@ mod stalls;
 
 use std::time::Duration;
 
-use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule};
+use labrpc::{Effect, InFlight, Leg, Links, Moment, Rule};
 use tests::{Cluster, Finding, Mix, graded, node_of};
 
 /// How many commands a snapshot covers more than the one before.
