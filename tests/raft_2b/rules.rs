@@ -11,8 +11,8 @@ use std::time::Duration;
 use labraft::{AppendEntriesArgs, AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
 use labrpc::sync::{Arc, Mutex};
 use tests::{
-    Arrived, Finding, FollowerLog, Request, Script, append, command, entries, graded_script, heartbeat,
-    vote_request,
+    Arrived, Finding, FollowerLog, Request, SILENCE_MAX, Script, append, command, entries, graded_script,
+    heartbeat, vote_request,
 };
 
 /// Why, what the entries follow (index and term), their terms, and whether they are to be accepted.
@@ -498,15 +498,16 @@ fn refused_by_later_term() {
 #[test]
 fn refused_votes_keep_timer() {
     graded_script("2b::refused_votes_keep_timer", 3, |script| {
-        let (shortest, mut term) = script.shortest_time_out();
-        term += 10;
+        let time_outs = script.watch_time_outs();
+        let term = time_outs.term + 10;
         script.append_entries(1, append(term, 1, (0, 0), &[term], 0));
         // The first request raises the term, and may well reset a timer. The others, of the same term, must
         // not.
         let asking = term + 10;
         script.request_vote(2, vote_request(asking, 2));
         script.forget();
-        for _ in 0..40 {
+        let deadline = script.now() + SILENCE_MAX;
+        while script.now() < deadline {
             let reply = script.request_vote(2, vote_request(asking, 2));
             if reply.vote_granted {
                 script.fail(Finding::safety(
@@ -515,7 +516,7 @@ fn refused_votes_keep_timer() {
                     "S0 voted for an empty log",
                 ));
             }
-            script.sleep(shortest / 4);
+            script.sleep(time_outs.interval());
             if script.arrived().iter().any(|arrived| arrived.is_candidacy_after(asking)) {
                 return;
             }
@@ -523,7 +524,10 @@ fn refused_votes_keep_timer() {
         script.fail(Finding::liveness(
             "a vote that is refused does not reset the election timer (Raft 5.2, Figure 2)",
             "S0 stands, as all it hears are candidates whom it refuses",
-            format!("S0, asked again and again in term {asking}, has not stood for {:?}", shortest * 10),
+            format!(
+                "S0, asked again and again in term {asking}, has not stood for {} s",
+                SILENCE_MAX.as_secs()
+            ),
         ));
     });
 }
@@ -532,18 +536,18 @@ fn refused_votes_keep_timer() {
 #[test]
 fn rejected_appends_hold_off() {
     graded_script("2b::rejected_appends_hold_off", 3, |script| {
-        let (shortest, term) = script.shortest_time_out();
-        let term = term + 10;
+        let time_outs = script.watch_time_outs();
+        let (interval, term) = (time_outs.interval(), time_outs.term + 10);
         script.append_entries(1, heartbeat(term, 1));
         script.forget();
-        for _ in 0..80 {
-            script.sleep(shortest / 4);
+        for _ in 0..time_outs.rounds() {
+            script.sleep(interval);
             script.append_entries(1, append(term, 1, (5, 1), &[], 0));
         }
         if let Some(stand) = script.arrived().into_iter().find(|arrived| arrived.is_candidacy_after(term)) {
             script.fail(Finding::liveness(
                 "a message of the current leader resets the election timer, whether its entries match or not (Raft 5.2)",
-                format!("S0 stays in term {term}, as its leader speaks every {:?}", shortest / 4),
+                format!("S0 stays in term {term}, as its leader speaks every {interval:.0?}"),
                 format!("S0 stood for election in term {}, while its leader was looking for where their logs meet", stand.request.term()),
             ));
         }

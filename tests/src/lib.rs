@@ -35,6 +35,7 @@ mod service;
 mod shorten;
 mod stalls;
 mod storm;
+mod timer;
 mod watch;
 
 pub use self::agreement::Everywhere;
@@ -54,3 +55,4 @@ pub use self::run::{Body, ScriptBody, run_unjudged};
 pub use self::script::{Arrived, Script};
 pub use self::server::{node_of, server_of};
 pub use self::storm::Mix;
+pub use self::timer::TimeOuts;

@@ -26,7 +26,7 @@ use crate::checks::Request;
 use crate::finding::{Finding, Findings, end_run};
 use crate::heard::{Heard, Reason};
 use crate::limits::{AGREED_WITHIN, ANSWER_WITHIN, CALLS_RETURN_WITHIN, SCRIPT_POLL};
-use crate::parts::{FollowerLog, heartbeat};
+use crate::parts::FollowerLog;
 use crate::server::{Server, node_of};
 
 /// The student's server in every script.
@@ -359,21 +359,6 @@ impl Script {
                 "S0 does not stand for election, though it hears of no leader".to_string(),
             )),
         }
-    }
-
-    /// How long S0 waits at least before it stands, over a dozen tries, and the term it is in then.
-    pub fn shortest_time_out(&mut self) -> (Duration, Term) {
-        let mut term = 1_000;
-        let mut shortest = STANDS_WITHIN;
-        for _ in 0..12 {
-            self.append_entries(1, heartbeat(term, 1));
-            let heard = self.now();
-            self.forget();
-            let (stood, args) = self.wait_for_candidate(term);
-            shortest = shortest.min(stood.saturating_sub(heard));
-            term = args.term + 10;
-        }
-        (shortest, term)
     }
 
     /// Has S0 elected: every peer grants its vote. Returns the term. Fails the run when S0 does not become
