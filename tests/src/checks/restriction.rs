@@ -1,7 +1,8 @@
 //! Votes go only to candidates whose log is at least as up to date as the voter's (Raft 5.4.1).
 //!
 //! Kit-owned. The voter's log is what it has on disk, or, while disks do not count, what it has shown to
-//! hold. It is looked at both when the request arrives and when the vote leaves: between the two it may
+//! hold, by messages and acceptances that have left it: that `start` has returned shows nothing, because a
+//! leader may append later, and never if it is deposed before. It is looked at both when the request arrives and when the vote leaves: between the two it may
 //! have grown, or a leader may have cut it. So nothing is said of a voter that a leader spoke to
 //! meanwhile, or that had yet to answer one.
 
@@ -111,9 +112,6 @@ impl Check for VoteRestriction {
             Seen::RequestLeft { from, request: Request::Append(args) } => {
                 let (index, term) = end_of(args);
                 self.show(from.server, args.term, (term, index));
-            }
-            Seen::Started { of, started, .. } => {
-                self.show(of.server, started.term, (started.term, started.index));
             }
             _ => {}
         }
