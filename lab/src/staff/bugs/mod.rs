@@ -1,11 +1,11 @@
 //! The bug catalogue: wrong Rafts and services that the suite must catch, and right ones that it must pass.
 //!
 //! Kit-owned. A bug (`catalogue.rs`, `trial.rs`) is a patch against the reference, under `tests/bugs`; a
-//! variant (`variants.rs`) is a whole other implementation, under `tests/variants`, of the Raft or of the
-//! service; a step (`steps.rs`), under `tests/steps`, is the reference cut down to what a student has written
-//! so far, and says which of the stage's rules are to be green then. Each is laid over a work tree and graded
-//! exactly as a student's work is. The table of what caught which bug, and when (`table.rs`), is the measure
-//! of the suite.
+//! variant (`variants.rs`), under `tests/variants`, is a whole other implementation of the Raft or of the
+//! service, or a patch that leaves the reference correct; a step (`steps.rs`), under `tests/steps`, is the
+//! reference cut down to what a student has written so far, and says which of the stage's rules are to be
+//! green then. Each is laid over a work tree and graded exactly as a student's work is. The table of what
+//! caught which bug, and when (`table.rs`), is the measure of the suite.
 
 mod catalogue;
 mod patch;
@@ -85,7 +85,7 @@ struct Everything {
 impl Everything {
     fn read(catalog: &Catalog, kit: &Kit) -> Result<Everything, Trouble> {
         let catalogue = Catalogue::read(catalog, kit)?;
-        let variants = variants::folders_in(&kit.root().join(VARIANTS))?;
+        let variants = variants::variants_in(&kit.root().join(VARIANTS))?;
         let steps = patches_in(&kit.root().join(STEPS))?;
         Ok(Everything { catalogue, variants, steps })
     }
@@ -183,7 +183,11 @@ pub(crate) fn run(catalog: &Catalog, kit: &Kit, arguments: &BugsArguments) -> Re
         tally.note("variant", REFERENCE, went)?;
     }
     for variant in variants.iter().filter(|folder| is_selected(ALL_VARIANTS, &name_of(folder))) {
-        tally.note("variant", &name_of(variant), try_variant(catalog, &tree, variant, &tests, *seeds))?;
+        tally.note(
+            "variant",
+            &name_of(variant),
+            try_variant(catalog, kit, &tree, variant, &tests, *seeds),
+        )?;
     }
     for step in steps.iter().filter(|file| stages.is_none() && is_selected(ALL_STEPS, &name_of(file))) {
         tally.note("step", &name_of(step), try_step(catalog, kit, &tree, step, *seeds))?;
@@ -222,7 +226,7 @@ pub(super) fn build(
     let tree = WorkTree::of(kit);
     let laid = match laid_over {
         LaidOver::Bug(id) => lay_bug(kit, &tree, Catalogue::read(catalog, kit)?.bug(id)?)?,
-        LaidOver::Variant(name) => lay_variant(&tree, &variants::folder_of(kit, name)?)?,
+        LaidOver::Variant(name) => lay_variant(kit, &tree, &variants::place_of(kit, name)?)?,
     };
     if laid.code == Code::ON_REFERENCE_RAFT {
         crate::on_reference_raft(vec![test], laid.code, false)?;

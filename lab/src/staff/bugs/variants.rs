@@ -1,12 +1,13 @@
 //! Correct implementations of other designs, which must pass every test; the reference itself is one.
 //!
-//! Kit-owned.
+//! Kit-owned. One is a folder with a whole Raft or service in it, or a patch that leaves the reference correct.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use labgrading::{Catalog, Class, Test, files_under};
 
+use super::patch::{patched, patches_in};
 use super::{LaidCode, grade_tree, name_of, say};
 use crate::grade::Grade;
 use crate::kit::{Code, Kit, SERVICE_LAB};
@@ -38,23 +39,31 @@ pub(super) fn try_reference(
 /// Grades another design, by those of `tests` that judge it.
 pub(super) fn try_variant(
     catalog: &Catalog,
+    kit: &Kit,
     tree: &WorkTree,
-    folder: &Path,
+    place: &Path,
     tests: &[&Test],
     seeds: Option<u64>,
 ) -> Result<bool, Trouble> {
-    let laid = lay_variant(tree, folder)?;
+    let laid = lay_variant(kit, tree, place)?;
     let is_judged = |test: &&&Test| laid.code != Code::ON_REFERENCE_RAFT || test.lab() == SERVICE_LAB;
     let tests: Vec<&Test> = tests.iter().filter(is_judged).copied().collect();
-    must_pass(catalog, tree, &name_of(folder), &tests, &laid, seeds)
+    must_pass(catalog, tree, &name_of(place), &tests, &laid, seeds)
 }
 
-/// Puts another design into the work tree: a Raft, with the reference's service above, or a service, with the
-/// reference's Raft below.
-pub(super) fn lay_variant(tree: &WorkTree, folder: &Path) -> Result<LaidCode, Trouble> {
-    let (overlay, _, code) = design_in(folder)?;
+/// Puts another design into the work tree: the reference with a patch; or a Raft, with the reference's service
+/// above, or a service, with the reference's Raft below.
+pub(super) fn lay_variant(kit: &Kit, tree: &WorkTree, place: &Path) -> Result<LaidCode, Trouble> {
+    let replay_suffix = format!(" --variant {}", name_of(place));
+    if place.is_file() {
+        let text = fs::read_to_string(place).map_err(|error| Trouble::file("read", place, &error))?;
+        let (_, patch) = text.split_once("\n--- ").unwrap_or_default();
+        tree.lay_over(&patched(kit, &name_of(place), &format!("--- {patch}"))?)?;
+        return Ok(LaidCode { code: Code::SOLUTION, replay_suffix });
+    }
+    let (overlay, _, code) = design_in(place)?;
     tree.lay_over(&overlay)?;
-    Ok(LaidCode { code, replay_suffix: format!(" --variant {}", name_of(folder)) })
+    Ok(LaidCode { code, replay_suffix })
 }
 
 /// The design in a folder, the place in the kit over which it is laid, and whose code is graded then.
@@ -72,14 +81,14 @@ pub(super) fn design_in(folder: &Path) -> Result<(Overlay, &'static Path, Code),
     Ok((overlay, place, code))
 }
 
-/// The folder of the variant with this name.
-pub(super) fn folder_of(kit: &Kit, name: &str) -> Result<PathBuf, Trouble> {
-    let folders = folders_in(&kit.root().join(VARIANTS))?;
-    let names: Vec<String> = folders.iter().map(|folder| name_of(folder)).collect();
+/// The folder or the patch of the variant with this name.
+pub(super) fn place_of(kit: &Kit, name: &str) -> Result<PathBuf, Trouble> {
+    let places = variants_in(&kit.root().join(VARIANTS))?;
+    let names: Vec<String> = places.iter().map(|place| name_of(place)).collect();
     let place = names.iter().position(|known| known.eq_ignore_ascii_case(name));
     let unknown =
         || Trouble::Usage(format!("there is no variant called '{name}'; there are {}", names.join(", ")));
-    place.map(|place| folders[place].clone()).ok_or_else(unknown)
+    place.map(|place| places[place].clone()).ok_or_else(unknown)
 }
 
 /// Grades what lies in the work tree, and expects it to pass.
@@ -110,9 +119,10 @@ fn must_pass(
     Ok(failed.is_none())
 }
 
-/// The folders in a folder, by name.
-pub(super) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let mut folders = entries(folder)?;
-    folders.retain(|path| path.is_dir());
-    Ok(folders)
+/// The variants in a folder: folders, then patches, by name.
+pub(super) fn variants_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut places = entries(folder)?;
+    places.retain(|path| path.is_dir());
+    places.extend(patches_in(folder)?);
+    Ok(places)
 }
