@@ -187,6 +187,8 @@ fn spawn_simulated<T: Send + 'static>(
         return handle;
     }
     let finish = Finish(packet);
+    // A coroutine takes no closure of more than a kilobyte.
+    let body = Box::new(body);
     kernel.spawn(kernel.my_node(), name, move || {
         let finish = finish;
         let value = body();

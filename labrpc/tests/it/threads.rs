@@ -34,6 +34,17 @@ fn a_mutex_keeps_threads_apart() {
 }
 
 #[test]
+fn a_thread_takes_a_closure_of_any_size_and_returns_as_much() {
+    let (sum, first) = run(1, |_| {
+        let (kilobyte, page) = ([1_u8; 1_024], [2_u64; 4_096]);
+        let sum = thread::spawn(move || page.iter().sum::<u64>() + u64::from(kilobyte[1_023]));
+        let named = thread::Builder::new().name("large").spawn(move || page).unwrap();
+        (sum.join().unwrap(), named.join().unwrap()[0])
+    });
+    assert_eq!((sum, first), (2 * 4_096 + 1, 2));
+}
+
+#[test]
 fn without_a_lock_updates_get_lost_on_some_seed() {
     let totals: Vec<u64> = (0..50)
         .map(|seed| {
