@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::interrupt;
 use crate::kit::{Code, Kit, SERVICE_LAB, STUDENT_CRATES};
 use crate::process;
+use crate::randomness;
 use crate::trouble::Trouble;
 
 /// The test program of each stage.
@@ -94,6 +95,7 @@ pub(crate) fn stages(
         let is_asked_for = |stage: &&Stage| tests.iter().any(|test| test.stage() == stage.id);
         let stages: Vec<&Stage> =
             catalog.stages.iter().filter(|stage| stage.lab() == lab).filter(is_asked_for).collect();
+        randomness::refuse(kit, code, lab)?;
         let source = kit.source(code, lab)?;
         let first_tests: Vec<&Test> =
             stages.iter().filter_map(|stage| catalog.tests_of(&stage.id).next()).collect();

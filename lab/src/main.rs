@@ -13,6 +13,7 @@ mod history;
 mod interrupt;
 mod kit;
 mod process;
+mod randomness;
 mod show;
 // release: omit begin
 mod staff;

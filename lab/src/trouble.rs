@@ -20,6 +20,8 @@ pub(crate) enum Trouble {
         /// Whether it is one that students write.
         is_students: bool,
     },
+    /// The student's code asks for what no seed decides, so it is not run.
+    NotRepeatable(String),
     /// The kit, the toolchain or the machine is at fault.
     Kit(String),
     /// The user interrupted it.
@@ -29,7 +31,7 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Trouble::DoesNotCompile { is_students: true, .. } => 1,
+            Trouble::DoesNotCompile { is_students: true, .. } | Trouble::NotRepeatable(_) => 1,
             Trouble::Usage(_) => 2,
             Trouble::Kit(_) | Trouble::DoesNotCompile { is_students: false, .. } => 3,
             Trouble::Interrupted(_) => 4,
@@ -52,6 +54,7 @@ impl Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Usage(text) | Trouble::Kit(text) | Trouble::Interrupted(text) => f.write_str(text),
+            Trouble::NotRepeatable(why) => write!(f, "nothing was graded: {why}"),
             Trouble::DoesNotCompile { package, is_students: true } => {
                 write!(
                     f,

@@ -213,7 +213,7 @@ fn not_repeatable(run: RunOf<'_>, seed: u64, replay_suffix: &str) -> Outcome {
         at: first.virtual_time,
         ..Finding::safety(
             "a run is a function of its seed",
-            "the same events on every run of the seed; look for a HashMap's order, an order by address, the real clock, a real thread or a static",
+            "the same events on every run of the seed; look for a HashMap's order, an order by address, the real clock, a real thread, a static, or random numbers from the operating system: the crates `rand`, `getrandom` and `fastrand` draw them, `labrpc::rng` does not",
             seen,
         )
     };

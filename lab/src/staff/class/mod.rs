@@ -126,7 +126,7 @@ enum Outcome {
 enum Ran {
     /// The grades, and the hash of what was built.
     Graded(Grades, String),
-    /// The compiler's errors.
+    /// The compiler's errors, or why it was not built.
     Refused(String),
 }
 
@@ -211,6 +211,7 @@ impl Grader<'_> {
             Err(Trouble::DoesNotCompile { package, .. }) if is_built_from_submissions(&package) => {
                 return Ok(Ran::Refused(errors));
             }
+            Err(Trouble::NotRepeatable(why)) => return Ok(Ran::Refused(format!("error: {why}\n"))),
             Err(Trouble::Kit(text)) => return Err(Trouble::Kit(format!("{text}\n{errors}"))),
             Err(trouble) => return Err(trouble),
         };
