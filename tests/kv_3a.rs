@@ -237,6 +237,14 @@ fn late_duplicates() {
 fn index_taken() {
     graded_kv("3a::index_taken", 3, None, |kv| {
         let [of_old, reader, of_new] = [(); 3].map(|()| kv.new_client());
+        kv.explain(
+            "
+  What this test does: a leader that is cut off takes an operation, and waits at
+  the index that `start` named. Entries of another leader are applied there, one
+  after the other. So an index that is passed says nothing: was it your entry
+  that was applied there? If not, the operation was not carried out, and a value
+  read at that moment may be older than writes that are over.",
+        );
         for _ in 0..4 {
             kv.append(of_new, "0");
             let leader = kv.servers.check_one_leader();
@@ -245,7 +253,10 @@ fn index_taken() {
             kv.connect_client(of_old, &[leader]);
             kv.connect_client(reader, &[leader]);
             kv.connect_client(of_new, &others);
-            kv.append(of_new, "0");
+            // Writes that are over: the old leader learns of them one by one, and a read must show them all.
+            for _ in 0..8 {
+                kv.append(of_new, "0");
+            }
             let write = kv.begin_append(of_old, "0");
             let read = kv.begin_get(reader, "0");
             for _ in 0..7 {
@@ -258,6 +269,37 @@ fn index_taken() {
             kv.heal();
             kv.wait(&write);
             kv.wait(&read);
+        }
+    });
+}
+
+/// A leader is cut off from the other servers, but not from those who ask it. It goes on believing that it leads;
+/// whoever waits there is let go, and served by the others.
+#[test]
+fn cut_off_leader_lets_go() {
+    graded_kv("3a::cut_off_leader_lets_go", 5, None, |kv| {
+        let [writer, reader, of_majority] = [(); 3].map(|()| kv.new_client());
+        let all = [0, 1, 2, 3, 4];
+        for _ in 0..2 {
+            kv.append(of_majority, "0");
+            let leader = kv.servers.check_one_leader();
+            let others = [1, 2, 3, 4].map(|step| (leader + step) % 5);
+            kv.servers.disconnect(leader);
+            kv.connect_client(of_majority, &others);
+            kv.connect_client(writer, &[leader]);
+            kv.connect_client(reader, &[leader]);
+            let write = kv.begin_append(writer, "0");
+            let read = kv.begin_get(reader, "0");
+            // The others have a leader when this is over, and both have found the server that they reach.
+            kv.append(of_majority, "0");
+            kv.servers.sleep(Duration::from_secs(1));
+            kv.check_not_over(&write);
+            kv.check_not_over(&read);
+            kv.connect_client(writer, &all);
+            kv.connect_client(reader, &all);
+            kv.check_let_go(&write, leader);
+            kv.check_let_go(&read, leader);
+            kv.heal();
         }
     });
 }

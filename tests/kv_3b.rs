@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use labrpc::Stalls;
-use tests::{Finding, KvCluster, Load, Use, graded_kv};
+use labrpc::{Effect, Kinds, Leg, Links, Rule, Stalls};
+use tests::{Finding, KvCluster, Load, Use, graded_kv, node_of};
 
 /// At so many bytes of log a server makes a snapshot, as in the classic tests.
 const LIMIT: Option<usize> = Some(1_000);
@@ -57,6 +57,7 @@ fn snapshot_size() {
             kv.put(client, "y");
         }
         kv.check_log_sizes();
+        kv.check_snapshots_needed();
         for server in 0..3 {
             let bytes = kv.snapshot_bytes(server);
             if bytes > SNAPSHOT_BYTES_MAX {
@@ -131,16 +132,26 @@ fn snapshot_unreliable_recover_concurrent_partition_linearizable() {
     });
 }
 
-/// A client hears nothing, and asks again and again, while its write is carried out, gets under a snapshot, and
-/// all servers come back from that.
+/// Two clients hear nothing, and ask again and again, while their write and their read are carried out, get under
+/// a snapshot, and all servers come back from that.
 #[test]
 fn retry_after_snapshot() {
     graded_kv("3b::retry_after_snapshot", 3, LIMIT, |kv| {
-        let (deaf, other) = (kv.new_client(), kv.new_client());
+        kv.explain(
+            "
+  What this test does: an append and a get are carried out, and their answers are
+  lost. Their entries get under a snapshot, all servers come back from that, and
+  the clients ask again. Which operation of each client was the last, and what it
+  returned, is part of the service's state: a snapshot has to hold both.",
+        );
+        let [writer, reader, other] = [(); 3].map(|()| kv.new_client());
         for _ in 0..3 {
-            kv.append(deaf, "0");
-            kv.keep_answers_from(deaf);
-            let write = kv.begin_append(deaf, "0");
+            kv.append(writer, "0");
+            kv.get(reader, "0");
+            kv.keep_answers_from(writer);
+            kv.keep_answers_from(reader);
+            let write = kv.begin_append(writer, "0");
+            let read = kv.begin_get(reader, "0");
             for _ in 0..25 {
                 kv.put(other, "1");
             }
@@ -148,6 +159,53 @@ fn retry_after_snapshot() {
             (0..3).for_each(|server| kv.servers.start1(server));
             kv.heal();
             kv.wait(&write);
+            kv.wait(&read);
+        }
+        kv.check_log_sizes();
+    });
+}
+
+/// A server gets a snapshot from another one, and leads. It is asked for an append that is under that snapshot.
+#[test]
+fn retry_after_install() {
+    graded_kv("3b::retry_after_install", 3, LIMIT, |kv| {
+        kv.explain(
+            "
+  What this test does: an append is carried out while one server is cut off, and
+  its answer is lost. That server gets a snapshot from another one, becomes leader,
+  and is asked for the append again. What arrives with a snapshot takes the place
+  of the whole state: data, and the sessions that say what was carried out.",
+        );
+        let (deaf, other) = (kv.new_client(), kv.new_client());
+        for _ in 0..2 {
+            kv.append(deaf, "0");
+            let leader = kv.servers.check_one_leader();
+            let (behind, third) = ((leader + 1) % 3, (leader + 2) % 3);
+            kv.servers.disconnect(behind);
+            kv.keep_answers_from(deaf);
+            let write = kv.begin_append(deaf, "0");
+            for _ in 0..40 {
+                kv.put(other, "1");
+            }
+            kv.servers.connect(behind);
+            kv.servers.sleep(Duration::from_secs(1));
+            kv.servers.disconnect(leader);
+            // So that the one which got the snapshot is elected.
+            let (links, kinds) = (Links::From(node_of(third)), Kinds::Only("RequestVote"));
+            kv.servers.add_rule(Rule { links, kinds, leg: Some(Leg::Request), effect: Effect::Lose(1.0) });
+            for _ in 0..50 {
+                if matches!(kv.servers.get_state(behind), Some((_, true))) {
+                    break;
+                }
+                kv.servers.sleep(Duration::from_millis(100));
+            }
+            kv.heal();
+            // If it leads, the client gets its answer there.
+            kv.connect_client(deaf, &[behind]);
+            kv.give_time(&write, Duration::from_secs(3));
+            kv.heal();
+            kv.wait(&write);
+            kv.get(other, "0");
         }
         kv.check_log_sizes();
     });

@@ -145,6 +145,39 @@ fn late_snapshots() {
     });
 }
 
+/// One server alone makes snapshots, and its answers are lost for a while. Then its leader looks for the end of
+/// what both have, under that snapshot, and has none itself.
+#[test]
+fn probe_under_snapshot() {
+    graded("2d::probe_under_snapshot", 3, |cluster| {
+        cluster.one(3);
+        for _ in 0..3 {
+            let leader = cluster.check_settled();
+            let follower = (leader + 1) % 3;
+            cluster.snapshots_on(follower);
+            cluster.cut(follower, leader);
+            for _ in 0..8 {
+                cluster.start_with_leaders(1);
+                cluster.sleep(Duration::from_millis(60));
+            }
+            let covered = cluster.applied(follower);
+            cluster.heal();
+            cluster.check_catches_up(follower, |has, others| {
+                Finding::liveness(
+                    "what a server's own snapshot covers is committed, so it matches every leader's log (Raft 7)",
+                    format!(
+                        "S{follower}, whose snapshot covers entries up to {covered}, gets what follows it from a leader that has no snapshot, and that looks below entry {covered} for what both have, as it heard no answers"
+                    ),
+                    format!(
+                        "S{follower}'s answers are not lost any more, and its log still ends at entry {has}; all others have applied entry {others}. Does S{follower} refuse AppendEntries with a prev_log_index under its snapshot, or its leader not go on from the refusal?"
+                    ),
+                )
+            });
+        }
+        cluster.one(3);
+    });
+}
+
 /// Servers crash at the most delicate instants of making, sending and installing snapshots.
 #[test]
 fn snapshot_crash_points() {

@@ -3,6 +3,8 @@
 //! Kit-owned. S0 is the student's server, all others are played by the harness: see `src/script.rs`. In
 //! the comments a log is written as the terms of its entries, so [1, 1, 2] has entry 3 of term 2.
 
+mod late;
+
 use std::time::Duration;
 
 use labraft::{ApplyMsg, InstallSnapshotArgs, RequestVoteArgs, Term};
@@ -21,7 +23,7 @@ const NOT_BACK: &str = "a service never goes back to an older snapshot (Raft 7)"
 const SUFFIX: &str =
     "entries after those that a snapshot covers stay when the logs match there (Raft 7, Figure 13, 6)";
 const REPLACED: &str =
-    "a log that conflicts with a snapshot goes with all its entries (Raft 7, Figure 13, 7)";
+    "a snapshot replaces the whole log where the logs conflict at its last entry (Raft 7, Figure 13, 7)";
 const INDEXES: &str = "indexes do not change when the beginning of the log is cut (Raft 7)";
 const KEEPS: &str = "a server keeps what it has answered to have stored (Raft 5.3, 5.4, Figure 2)";
 
@@ -178,8 +180,35 @@ fn snapshot_replaces_log() {
         script.append_entries(1, append(1, 1, (0, 0), &[1; 6], 0));
         script.install_snapshot(2, snapshot(3, 2, (4, 2)));
         script.wait_applied(1);
+        let kept = terms(script);
+        if !kept.is_empty() {
+            script.fail(Finding::safety(
+                REPLACED,
+                "S0's own entry 4 is of term 1 and the snapshot's last, entry 4, of term 2: they conflict, so the whole log goes",
+                format!("after the snapshot S0's disk still has its own entries of terms {kept:?}, which no leader may have"),
+            ));
+        }
         check_last(script, REPLACED, (4, 2));
     });
+}
+
+/// A late AppendEntries tells of an older commit index. What is committed stays so, and an old snapshot changes
+/// nothing then either.
+#[test]
+fn commit_index_stays() {
+    graded_script("2d::commit_index_stays", 3, late::commit_index_stays);
+}
+
+/// A snapshot is installed while the service makes one of its own, which is older and comes later.
+#[test]
+fn newer_snapshot_stays() {
+    graded_script("2d::newer_snapshot_stays", 3, late::newer_snapshot_stays);
+}
+
+/// A snapshot is installed while entries are on their way to a slow service.
+#[test]
+fn snapshot_overtakes_entries() {
+    graded_script("2d::snapshot_overtakes_entries", 3, late::snapshot_overtakes_entries);
 }
 
 /// A leader that has cut the entries a follower needs sends its snapshot, and then what follows.

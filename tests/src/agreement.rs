@@ -152,7 +152,12 @@ impl Cluster {
 
     /// Has every service make a snapshot after so many commands; 0 for never.
     pub fn snapshot_every(&self, commands: usize) {
-        self.services.snapshot_every(commands);
+        self.services.snapshot_every(commands, None);
+    }
+
+    /// Has the service of one server make a snapshot after each command, and no other any.
+    pub fn snapshots_on(&self, server: ServerId) {
+        self.services.snapshot_every(1, Some(server));
     }
 
     /// Has every service call `get_state` of its server while it takes what that applies.

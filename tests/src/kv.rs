@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use labcheck::OpId;
 use labkv::{KvClient, KvServer, KvService};
-use labraft::{Persister, ServerId};
+use labraft::{ApplyMsg, Persister, ServerId};
 use labrpc::channel::{self, Receiver, RecvTimeoutError};
 use labrpc::sync::{Arc, Mutex};
 use labrpc::{Disk, Effect, InFlight, Kinds, Leg, Links, Moment, NodeId, Peer, Rule, Services, Stuck, World};
@@ -19,6 +19,7 @@ use labrpc::{Disk, Effect, InFlight, Kinds, Leg, Links, Moment, NodeId, Peer, Ru
 use crate::cluster::{Above, Cluster};
 use crate::finding::Finding;
 use crate::kv_calls::{Asked, Calls, End, tally};
+use crate::kv_limits::SnapshotCount;
 use crate::kv_record::{Action, Operation, Record};
 use crate::limits::{ANSWER_WITHIN, OPERATION_WITHIN, POLL_INTERVAL};
 use crate::server::node_of;
@@ -38,6 +39,10 @@ pub struct KvCluster {
     calls: Rc<Calls>,
     /// At how many bytes of log servers make a snapshot.
     pub(crate) limit: Option<usize>,
+    /// The snapshots that servers make.
+    pub(crate) snapshots: Rc<SnapshotCount>,
+    /// What a test does that matters when its history is not linearizable.
+    story: &'static str,
     /// How many times clients were set to work.
     pub(crate) turns: u64,
 }
@@ -51,6 +56,18 @@ pub struct Client(usize);
 pub struct Pending {
     operation: Operation,
     returned: Receiver<Option<String>>,
+}
+
+impl Pending {
+    /// What is going on.
+    pub(crate) fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// True when its client has its answer.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.returned.is_empty()
+    }
 }
 
 /// A client, on a node of its own.
@@ -73,12 +90,15 @@ impl KvCluster {
         storm: StormOrder,
         limit: Option<usize>,
     ) -> KvCluster {
-        let above = Above::Tested(Rc::new(service(world.clone(), watch.clone(), limit)));
         let calls = Calls::new(servers);
         watch.show_first(calls.clone());
+        let snapshots = Rc::new(SnapshotCount::new(servers, limit.unwrap_or(0)));
+        let counting = snapshots.clone();
+        watch.tell_of_saves(move |server, is_snapshot| counting.saved(server, is_snapshot));
+        let serve = service(world.clone(), watch.clone(), snapshots.clone(), limit);
+        let servers = Cluster::new(world, servers, watch, storm, Above::Tested(Rc::new(serve)));
         let record = Rc::new(RefCell::new(Record::new(calls.clone())));
-        let servers = Cluster::new(world, servers, watch, storm, above);
-        KvCluster { servers, clients: Vec::new(), record, calls, limit, turns: 0 }
+        KvCluster { servers, clients: Vec::new(), record, calls, limit, snapshots, story: "", turns: 0 }
     }
 
     fn world(&self) -> &World {
@@ -100,6 +120,12 @@ impl KvCluster {
         (0..self.clients.len()).for_each(|client| self.connect_client(Client(client), &all));
     }
 
+    /// What to say after a history that is not linearizable: what this test does that may have brought it about.
+    /// A line of it begins with two blanks.
+    pub fn explain(&mut self, story: &'static str) {
+        self.story = story;
+    }
+
     /// Ends a test: reads every key once more, and has the checker judge all that clients have seen.
     pub(crate) fn finish(mut self) -> BTreeMap<String, f64> {
         self.heal();
@@ -110,8 +136,10 @@ impl KvCluster {
         }
         let illegal = self.record.borrow().judge();
         if let Some(finding) = illegal {
-            self.servers.fail(finding);
+            let seen = format!("{}{}", finding.seen, self.story);
+            self.servers.fail(Finding { seen, ..finding });
         }
+        self.check_no_snapshots();
         self.servers.into_measures()
     }
 }
@@ -234,7 +262,7 @@ impl KvCluster {
 
     /// Checks that an operation which no majority can have carried out is not over.
     pub fn check_not_over(&self, pending: &Pending) {
-        if pending.returned.is_empty() {
+        if !pending.is_over() {
             return;
         }
         let Pending { operation, .. } = pending;
@@ -386,14 +414,18 @@ impl ClientNode {
 fn service(
     world: World,
     watch: Rc<Watch>,
+    snapshots: Rc<SnapshotCount>,
     limit: Option<usize>,
-) -> impl Fn(crate::checks::Life, &Arc<labraft::Raft>, Receiver<labraft::ApplyMsg>, Persister) -> Services {
+) -> impl Fn(crate::checks::Life, &Arc<labraft::Raft>, Receiver<ApplyMsg>, Persister) -> Services {
     move |life, raft, messages, persister| {
         let (forward, applied) = channel::bounded(0);
-        let watch = watch.clone();
+        let (watch, snapshots) = (watch.clone(), snapshots.clone());
         world.spawn_on(node_of(life.server), "apply channel", move || {
             for message in messages.iter() {
                 watch.applied(life, &message);
+                if matches!(message, ApplyMsg::Snapshot { .. }) {
+                    snapshots.installed(life.server);
+                }
                 if forward.send(message).is_err() {
                     return;
                 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use labraft::ServerId;
 use labrpc::{Purpose, Stream, thread};
 
-use crate::finding::Finding;
 use crate::kv::{Client, KvCluster};
 use crate::kv_record::Action;
 use crate::limits::{OPERATION_TIME, POLL_INTERVAL};
@@ -66,12 +65,6 @@ pub struct Use {
 
 /// How many times the clients begin anew.
 const ROUNDS: usize = 3;
-
-/// By then every server has applied what there is: a follower hears of it with the next heartbeat.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
-
-/// A log may be so many times as long as the limit at which a snapshot is made, as in the classic tests.
-const LOG_FACTOR_MAX: usize = 8;
 
 /// How long a round lasts at least.
 const ROUND: Duration = Duration::from_millis(1_000);
@@ -134,22 +127,6 @@ impl KvCluster {
             self.stop_work(&busy);
         }
         self.check_log_sizes();
-    }
-
-    /// Checks that logs are short, where servers make snapshots.
-    pub fn check_log_sizes(&mut self) {
-        let Some(limit) = self.limit else { return };
-        self.servers.sleep(SETTLED_AFTER);
-        for server in 0..self.servers.len() {
-            let bytes = self.servers.log_bytes(server);
-            if bytes > LOG_FACTOR_MAX * limit {
-                self.servers.fail(Finding::safety(
-                    "a server makes a snapshot when its log has reached the limit, whether it leads or not",
-                    format!("at most {LOG_FACTOR_MAX} times the limit of {limit} bytes"),
-                    format!("log size too large: S{server} has {bytes} bytes of log on its disk"),
-                ));
-            }
-        }
     }
 
     /// Has one client do one operation after the other, and measures how long each takes on average.

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod budgets;
+mod catch_up;
 mod checks;
 mod cluster;
 mod elections;
@@ -19,6 +20,8 @@ mod kv;
 mod kv_calls;
 #[cfg(feature = "kv")]
 mod kv_cause;
+#[cfg(feature = "kv")]
+mod kv_limits;
 #[cfg(feature = "kv")]
 mod kv_load;
 #[cfg(feature = "kv")]

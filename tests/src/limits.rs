@@ -84,6 +84,10 @@ pub const AGREED_AT_LAST: Duration = Duration::from_secs(120);
 /// waits a while before it tries something else.
 pub const OPERATION_WITHIN: Duration = Duration::from_secs(90);
 
+/// A handler that gives up after some hundred milliseconds lets go of its client within this time, and a client
+/// that pauses for some seconds has found the leader by then.
+pub const LET_GO_WITHIN: Duration = Duration::from_secs(30);
+
 /// The measure that [`OPERATION_TIME_MAX`] limits: how long the operations of one client take that has the
 /// service to itself, on average, in seconds.
 pub const OPERATION_TIME: &str = "operation_s";

@@ -66,6 +66,8 @@ struct Above {
     applied: RefCell<Vec<ApplyMsg>>,
     /// After which command it makes a snapshot at once; 0 for none.
     snapshot_at: Cell<Index>,
+    /// At which message it is slow, and how slow.
+    slow_at: Cell<(Index, Duration)>,
 }
 
 /// The student's server S0 among scripted peers.
@@ -128,6 +130,10 @@ impl Script {
                 for message in messages.iter() {
                     let index = index_of(&message);
                     above.applied.borrow_mut().push(message);
+                    let (slow_at, span) = above.slow_at.get();
+                    if index == slow_at {
+                        thread::sleep(span);
+                    }
                     if index == above.snapshot_at.get() {
                         raft.snapshot(index, snapshot_at(index));
                     }
@@ -413,6 +419,12 @@ impl Script {
     /// Has the service make a snapshot as soon as it has received `index`.
     pub fn snapshot_at(&self, index: Index) {
         self.above.snapshot_at.set(index);
+    }
+
+    /// Has the service take `span` over what it receives at `index`: before it makes a snapshot there, and
+    /// before it receives more.
+    pub fn slow_at(&self, index: Index, span: Duration) {
+        self.above.slow_at.set((index, span));
     }
 
     /// Waits, no longer than a fair window allows, until S0's service has received so many messages, and

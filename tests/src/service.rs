@@ -25,6 +25,8 @@ pub(crate) struct Services {
     commands: RefCell<BTreeMap<Index, Command>>,
     /// After how many commands a service makes a snapshot; 0 for never.
     snapshot_every: Cell<usize>,
+    /// The one server whose service does so; `None` for all.
+    snapshot_on: Cell<Option<ServerId>>,
     /// Whether a service asks its server something after each command.
     calls_back: Cell<bool>,
 }
@@ -38,12 +40,14 @@ impl Services {
             applied: RefCell::new(vec![0; servers]),
             commands: RefCell::default(),
             snapshot_every: Cell::new(0),
+            snapshot_on: Cell::new(None),
             calls_back: Cell::new(false),
         }
     }
 
-    pub(crate) fn snapshot_every(&self, commands: usize) {
+    pub(crate) fn snapshot_every(&self, commands: usize, on: Option<ServerId>) {
         self.snapshot_every.set(commands);
+        self.snapshot_on.set(on);
     }
 
     pub(crate) fn call_back(&self) {
@@ -87,7 +91,8 @@ impl Services {
                 raft.get_state();
             }
             let every = self.snapshot_every.get();
-            if every > 0 && index.is_multiple_of(every) {
+            let is_meant = self.snapshot_on.get().is_none_or(|server| server == life.server);
+            if every > 0 && is_meant && index.is_multiple_of(every) {
                 let snapshot = snapshot_of(index);
                 watch.snapshotted(Some(life), index, &snapshot);
                 raft.snapshot(index, snapshot);

@@ -29,7 +29,11 @@ pub(crate) struct Watch {
     started: Cell<usize>,
     /// Another observer, which sees every event before it is judged.
     first: RefCell<Option<Rc<dyn Observer>>>,
+    /// Told of each save: by which server, and whether with a snapshot.
+    saves: RefCell<Option<Box<ToldOfSave>>>,
 }
+
+type ToldOfSave = dyn Fn(ServerId, bool);
 
 struct Inner {
     checks: Checks,
@@ -59,6 +63,7 @@ impl Watch {
             is_on: Cell::new(true),
             started: Cell::default(),
             first: RefCell::default(),
+            saves: RefCell::default(),
         }
     }
 
@@ -66,6 +71,12 @@ impl Watch {
     #[cfg(feature = "kv")]
     pub(crate) fn show_first(&self, observer: Rc<dyn Observer>) {
         *self.first.borrow_mut() = Some(observer);
+    }
+
+    /// Calls `told` whenever a server has saved something.
+    #[cfg(feature = "kv")]
+    pub(crate) fn tell_of_saves(&self, told: impl Fn(ServerId, bool) + 'static) {
+        *self.saves.borrow_mut() = Some(Box::new(told));
     }
 
     /// Judges nothing from now on.
@@ -269,6 +280,9 @@ impl Observer for Watch {
             What::Saved { node, incarnation, body, blob, .. } => {
                 self.inner.borrow_mut().knowledge.saved(*node);
                 let by = self.life(Address { node: *node, incarnation: *incarnation });
+                if let (Some(by), Some(told)) = (by, &*self.saves.borrow()) {
+                    told(by.server, blob.is_some());
+                }
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
                     if let Some(snapshot) = blob {
                         self.note_snapshot(state.last_included.0, snapshot);
