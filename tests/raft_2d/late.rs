@@ -56,7 +56,7 @@ pub(super) fn newer_snapshot_stays(script: &mut Script) {
                 CHECKED,
                 format!("S0 has installed a snapshot up to entry 10; then comes {late}, and changes nothing"),
                 format!(
-                    "S0's disk holds the snapshot {:?}, beside a log that begins at entry {}",
+                    "S0's disk holds the snapshot {:?}, beside a log that begins at entry {}: what lies between is lost",
                     String::from_utf8_lossy(&bytes),
                     disk.last_included.0 + 1
                 ),
