@@ -239,11 +239,11 @@ fn index_taken() {
         let [of_old, reader, of_new] = [(); 3].map(|()| kv.new_client());
         kv.explain(
             "
-  What this test does: a leader that is cut off takes an operation, and waits at
-  the index that `start` named. Entries of another leader are applied there, one
-  after the other. So an index that is passed says nothing: was it your entry
-  that was applied there? If not, the operation was not carried out, and a value
-  read at that moment may be older than writes that are over.",
+What this test does: a leader that is cut off takes an operation, and waits at
+the index that `start` named. Entries of another leader are applied there, one
+after the other. So an index that is passed says nothing: was it your entry
+that was applied there? If not, the operation was not carried out, and a value
+read at that moment may be older than writes that are over.",
         );
         for _ in 0..4 {
             kv.append(of_new, "0");

@@ -139,10 +139,10 @@ fn retry_after_snapshot() {
     graded_kv("3b::retry_after_snapshot", 3, LIMIT, |kv| {
         kv.explain(
             "
-  What this test does: an append and a get are carried out, and their answers are
-  lost. Their entries get under a snapshot, all servers come back from that, and
-  the clients ask again. Which operation of each client was the last, and what it
-  returned, is part of the service's state: a snapshot has to hold both.",
+What this test does: an append and a get are carried out, and their answers are
+lost. Their entries get under a snapshot, all servers come back from that, and
+the clients ask again. Which operation of each client was the last, and what it
+returned, is part of the service's state: a snapshot has to hold both.",
         );
         let [writer, reader, other] = [(); 3].map(|()| kv.new_client());
         for _ in 0..3 {
@@ -171,10 +171,10 @@ fn retry_after_install() {
     graded_kv("3b::retry_after_install", 3, LIMIT, |kv| {
         kv.explain(
             "
-  What this test does: an append is carried out while one server is cut off, and
-  its answer is lost. That server gets a snapshot from another one, becomes leader,
-  and is asked for the append again. What arrives with a snapshot takes the place
-  of the whole state: data, and the sessions that say what was carried out.",
+What this test does: an append is carried out while one server is cut off, and
+its answer is lost. That server gets a snapshot from another one, becomes leader,
+and is asked for the append again. What arrives with a snapshot takes the place
+of the whole state: data, and the sessions that say what was carried out.",
         );
         let (deaf, other) = (kv.new_client(), kv.new_client());
         for _ in 0..2 {

@@ -121,7 +121,6 @@ impl KvCluster {
     }
 
     /// What to say after a history that is not linearizable: what this test does that may have brought it about.
-    /// A line of it begins with two blanks.
     pub fn explain(&mut self, story: &'static str) {
         self.story = story;
     }
@@ -136,8 +135,9 @@ impl KvCluster {
         }
         let illegal = self.record.borrow().judge();
         if let Some(finding) = illegal {
-            let seen = format!("{}{}", finding.seen, self.story);
-            self.servers.fail(Finding { seen, ..finding });
+            let parts = [finding.seen.as_str(), self.story];
+            let seen = parts.map(str::trim).join("\n\n");
+            self.servers.fail(Finding { seen: seen.trim_end().into(), ..finding });
         }
         self.check_no_snapshots();
         self.servers.into_measures()
@@ -307,8 +307,7 @@ impl KvCluster {
     }
 
     fn never_over(&self, operation: &Operation, begun: Duration, asked: &[Asked]) -> Finding {
-        let client = self.clients[operation.client].node;
-        let mut shown: Vec<Stuck> = self.world().waiting_threads(client);
+        let mut shown = self.threads_of(operation);
         shown.extend(self.in_the_way(asked));
         let lines: String = shown.iter().map(|stuck| format!("\n  {stuck}")).collect();
         Finding::liveness(
@@ -358,6 +357,11 @@ impl KvCluster {
         }
         shown.truncate(SHOWN);
         shown
+    }
+
+    /// The threads of an operation's client that wait for something.
+    pub(crate) fn threads_of(&self, operation: &Operation) -> Vec<Stuck> {
+        self.world().waiting_threads(self.clients[operation.client].node)
     }
 
     pub(crate) fn client_node(&self, client: Client) -> ClientNode {

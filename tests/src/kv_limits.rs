@@ -130,10 +130,11 @@ impl KvCluster {
         while !pending.is_over() {
             let waited = self.servers.now() - begun;
             if waited > LET_GO_WITHIN {
-                let threads = self.servers.world().waiting_threads(node_of(server));
-                let mut handlers = threads.iter().filter(|thread| thread.place.thread.ends_with("handler'"));
-                // Without one the server is not to blame.
-                let Some(handler) = handlers.find(|thread| thread.since < begun) else { break };
+                // A client that waits for another call since then has been let go.
+                let call = format!("call to S{server}");
+                let threads = self.threads_of(pending.operation());
+                let mut calls = threads.iter().filter(|thread| thread.waiting_for.ends_with(&call));
+                let Some(call) = calls.find(|thread| thread.since <= begun) else { break };
                 self.servers.fail(Finding::liveness(
                     "a handler gives up after some hundred milliseconds, whatever its server believes (handout 3A, waiting)",
                     format!(
@@ -141,7 +142,7 @@ impl KvCluster {
                         pending.operation()
                     ),
                     format!(
-                        "{} was sent to S{server}, which leads as far as it knows and reaches no other server; it has kept the client waiting for {} s, and would as long as it is cut off:\n  {handler}",
+                        "{} was sent to S{server}, which leads as far as it knows and reaches no other server; it has not answered for {} s:\n  {call}",
                         pending.operation(),
                         waited.as_secs()
                     ),
