@@ -113,7 +113,7 @@ impl KvCluster {
                 self.servers.fail(Finding::new(
                     Class::Performance,
                     "with `None` for `limit` a server never makes a snapshot",
-                    format!("S{server}, made with `None`, calls `snapshot` never, however long its log is"),
+                    format!("S{server}, made with `None`, never calls `snapshot`, however long its log is"),
                     format!("S{server} has made snapshots: the one on its disk has {bytes} bytes"),
                 ));
             }
