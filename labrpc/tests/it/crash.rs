@@ -228,8 +228,7 @@ fn saves_and_sends(world: &World, moment: Moment, nth: u32) -> Vec<&'static str>
     world.crash_at(node, moment, nth, InFlight::Dropped);
     thread::sleep(ms(1_000));
     assert!(!world.is_up(node), "the moment has come");
-    let done = done.lock().clone();
-    done
+    done.lock().clone()
 }
 
 #[test]
