@@ -118,6 +118,9 @@ pub(crate) struct Kernel {
     pub(crate) net: Network,
     pub(crate) recorder: Recorder,
     observer: OnceCell<Rc<dyn Observer>>,
+    /// True while the observer looks at an event: it runs on the stack of whoever caused that, and nothing may
+    /// happen meanwhile.
+    observing: Cell<bool>,
 }
 
 impl Kernel {
@@ -169,6 +172,7 @@ impl Kernel {
             net: Network::new(config),
             recorder: Recorder::new(config.record),
             observer: OnceCell::new(),
+            observing: Cell::new(false),
         }
     }
 
@@ -251,7 +255,9 @@ impl Kernel {
         let event = Event { at: std::time::Duration::from_nanos(self.now()), sequence, what };
         self.recorder.take(&event);
         if let Some(observer) = self.observer.get() {
+            self.observing.set(true);
             observer.observe(&event);
+            self.observing.set(false);
         }
     }
 

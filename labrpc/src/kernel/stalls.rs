@@ -180,7 +180,7 @@ impl Kernel {
 
     #[cold]
     fn draw_stall(&self, chance: Chance, at: &'static Location<'static>) {
-        if self.gate.is_closed() || self.killed.get() || std::thread::panicking() {
+        if self.gate.is_closed() || self.observing.get() || self.killed.get() || std::thread::panicking() {
             return;
         }
         let me = self.me();

@@ -1,10 +1,12 @@
 //! Stalls: threads that are held up wherever they stand.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use labrpc::sync::{Arc, Condvar, Mutex};
-use labrpc::{Config, Disk, NodeId, Stalls, World, Write, thread};
+use labrpc::{Config, Disk, Event, NodeId, Observer, Stalls, What, World, Write, thread};
 
 use crate::{ms, run, start_plain};
 
@@ -175,4 +177,39 @@ fn a_recorded_run_tells_who_was_held_up_where_and_what_it_did_next() {
     assert!(held_up.until - held_up.from >= ms(20));
     assert!(held_up.then.as_ref().expect("it went on").starts_with("labrpc/tests/it/stalls.rs:"));
     assert!(trace.to_string().contains("is held up for "));
+}
+
+/// Looks at a disk whenever something is saved on it, and notes how long the look took.
+struct Looks {
+    world: World,
+    longest: Rc<Cell<Duration>>,
+}
+
+impl Observer for Looks {
+    fn observe(&self, event: &Event<'_>) {
+        if let What::Saved { node, .. } = event.what {
+            Disk::simulated(*node).read();
+            self.longest.set(self.longest.get().max(self.world.now() - event.at));
+        }
+    }
+}
+
+#[test]
+fn an_observer_that_looks_at_a_disk_is_not_held_up() {
+    run(1, |world| {
+        let node = world.add_node("S0");
+        start_plain(&world, node, || ());
+        let longest = Rc::new(Cell::new(Duration::ZERO));
+        world.observe(Rc::new(Looks { world: world.clone(), longest: longest.clone() }));
+        world.stall(node, Some(Stalls { one_in: 1, span: ms(1)..ms(2) }));
+        let begun = world.now();
+        world
+            .on(node, ms(1_000), move || {
+                let disk = Disk::simulated(node);
+                (0..20).for_each(|_| disk.write(Write { header: vec![1], ..Write::default() }, &()));
+            })
+            .expect("the node is up");
+        assert!(world.now() - begun >= ms(20));
+        assert_eq!(longest.get(), Duration::ZERO);
+    });
 }
