@@ -109,6 +109,12 @@ impl Facts {
         }
     }
 
+    /// True when every snapshot is seen before it can reach another server. A tested service passes its own to a
+    /// server unseen, and a server that writes behind may send it on, unsaved, in messages of its own.
+    pub(crate) fn knows_snapshots(&self) -> bool {
+        self.is_readable || self.scope < Scope::Service
+    }
+
     /// True once a leader of a later term has spoken to the server: only then may a correct one give up
     /// what it accepted in `term`.
     pub(crate) fn has_lapsed(&self, server: ServerId, term: Term) -> bool {
