@@ -30,7 +30,7 @@ fn what_is_not_in_the_catalogue_is_refused() {
     let replay = ["replay", "2a::vote_table", "--seed", "1"];
     let with = |more: &[&'static str]| [&replay[..], more].concat();
     refused(&with(&["--bug", "E00"]), 2, "there is no bug called 'E00'");
-    refused(&with(&["--variant", "none"]), 2, "there is no variant called 'none'; there are event_loop,");
+    refused(&with(&["--variant", "none"]), 2, "there is no variant called 'none'; there are ");
     refused(&with(&["--variant", "kv_channels"]), 2, "2a::vote_table grades your Raft itself");
     refused(&with(&["--bug", "E01", "--solution"]), 2, "cannot be used with");
     refused(&with(&["--bug", "E01", "--variant", "event_loop"]), 2, "cannot be used with");

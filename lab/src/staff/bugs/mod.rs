@@ -226,11 +226,15 @@ pub(super) fn build(
     let tree = WorkTree::of(kit);
     let laid = match laid_over {
         LaidOver::Bug(id) => lay_bug(kit, &tree, Catalogue::read(catalog, kit)?.bug(id)?)?,
-        LaidOver::Variant(name) => lay_variant(kit, &tree, &variants::place_of(kit, name)?)?,
+        LaidOver::Variant(name) => {
+            let place = variants::place_of(kit, name)?;
+            if place.is_dir() {
+                let (_, _, code) = variants::design_in(&place)?;
+                crate::on_reference_raft(vec![test], code, false)?;
+            }
+            lay_variant(kit, &tree, &place)?
+        }
     };
-    if laid.code == Code::ON_REFERENCE_RAFT {
-        crate::on_reference_raft(vec![test], laid.code, false)?;
-    }
     let binaries = build::stages(catalog, tree.kit(), &[test], laid.code, None)?;
     Ok(binaries.replayed_with(&laid.replay_suffix))
 }
