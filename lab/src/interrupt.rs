@@ -1,9 +1,10 @@
 //! Ctrl-C.
 //!
-//! Kit-owned. An interrupted command ends its test processes, saves nothing, says so, and exits with 4.
+//! Kit-owned. An interrupted command ends its test processes and its compilers, saves nothing, says so, and exits with 4.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::build;
 use crate::process;
 use crate::trouble::Trouble;
 
@@ -14,6 +15,7 @@ pub(crate) fn watch() -> Result<(), Trouble> {
     let handler = || {
         REQUESTED.store(true, Ordering::SeqCst);
         process::kill_all();
+        build::end();
     };
     ctrlc::set_handler(handler)
         .map_err(|error| Trouble::Kit(format!("Ctrl-C cannot be watched for: {error}")))

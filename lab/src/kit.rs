@@ -41,12 +41,29 @@ pub(crate) struct Code {
     raft: &'static [&'static str],
     /// The folders of the service, for lab 3.
     service: &'static [&'static str],
+    /// The modules of the Raft that students write.
+    raft_modules: &'static [&'static str],
+    /// The modules of the service that they write.
+    service_modules: &'static [&'static str],
 }
+
+/// The module of the Raft.
+const RAFT_MODULES: [&str; 1] = [STUDENT_MODULES[0]];
+
+/// The modules of the service.
+const SERVICE_MODULES: [&str; 2] = [STUDENT_MODULES[1], STUDENT_MODULES[2]];
 
 impl Code {
     /// The student's.
-    pub(crate) const STUDENT: Code =
-        Code { name: "student", suffix: "", feature: None, raft: &["labraft/src"], service: &["labkv/src"] };
+    pub(crate) const STUDENT: Code = Code {
+        name: "student",
+        suffix: "",
+        feature: None,
+        raft: &["labraft/src"],
+        service: &["labkv/src"],
+        raft_modules: &RAFT_MODULES,
+        service_modules: &SERVICE_MODULES,
+    };
 
     // release: omit begin
     /// The staff's reference.
@@ -56,6 +73,8 @@ impl Code {
         feature: Some("solution"),
         raft: &["labraft/src", "solutions/raft"],
         service: &["labkv/src", "solutions/kv"],
+        raft_modules: &[],
+        service_modules: &[],
     };
 
     /// The student's service on the staff's Raft.
@@ -65,6 +84,8 @@ impl Code {
         feature: Some("reference-raft"),
         raft: &["labraft/src", "solutions/raft"],
         service: &["labkv/src"],
+        raft_modules: &[],
+        service_modules: &SERVICE_MODULES,
     };
 
     /// The student's Raft below the staff's service.
@@ -74,11 +95,19 @@ impl Code {
         feature: Some("reference-kv"),
         raft: &["labraft/src"],
         service: &["labkv/src", "solutions/kv"],
+        raft_modules: &RAFT_MODULES,
+        service_modules: &[],
     };
     // release: omit end
 }
 
 impl Code {
+    /// The modules of students that are built for a lab.
+    pub(crate) fn students_modules(&self, lab: &str) -> impl Iterator<Item = &'static str> {
+        let of_service = if lab == SERVICE_LAB { self.service_modules } else { &[] };
+        self.raft_modules.iter().chain(of_service).copied()
+    }
+
     /// True where it is the student's work that is graded.
     pub(crate) fn is_students(&self) -> bool {
         // release: omit begin

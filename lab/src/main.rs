@@ -14,6 +14,7 @@ mod interrupt;
 mod kit;
 mod process;
 mod randomness;
+mod reach;
 mod show;
 // release: omit begin
 mod staff;

@@ -12,11 +12,11 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use labgrading::{Class, Failure, Order, Outcome, Record, SeedRange, Test, parse_record};
 
-use crate::build::Binaries;
+use crate::build::{self, Binaries};
 use crate::interrupt;
 use crate::trouble::Trouble;
 
@@ -28,6 +28,9 @@ const PIECE: u64 = 1 << 16;
 
 /// Nothing is expected any more of a process that has ended, and been silent so long before and after.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// A program that has not come to its tests by then never will: it takes milliseconds.
+const START: Duration = Duration::from_secs(120);
 
 /// How a test went.
 #[derive(Clone, Debug)]
@@ -100,6 +103,8 @@ pub(crate) fn run(
     let heard = listen(order.nonce, output, errors);
     let (mut run, verdict, errors) = read_records(test, process_id, &heard, tell);
     let mut child = running().remove(&process_id).expect("nobody else takes it");
+    // It has ended, or has nothing to say any more; what it has started is not to live on beside other tests.
+    build::kill(process_id);
     let status = child
         .wait()
         .map_err(|error| Trouble::Kit(format!("a test process cannot be waited for: {error}")))?;
@@ -208,19 +213,42 @@ fn read_records(
 pub(crate) fn source_of(test: &Test, program: &Path, root: &Path) -> Result<String, Trouble> {
     let seeds = SeedRange { first: 1, last: 0 };
     let order = Order { nonce: nonce(), seeds, trace: false, keep: None, replay_suffix: String::new() };
-    let child = start(test, program, root, &order)?;
-    let output = child.wait_with_output().map_err(|error| Trouble::file("run", program, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let source = text.lines().find_map(|line| match parse_record(&order.nonce, line)? {
-        Record::Finished { source, .. } => Some(source),
-        _ => None,
-    });
-    source.ok_or_else(|| Trouble::Kit(format!("{} does not say what it was built from", program.display())))
+    let mut child = start(test, program, root, &order)?;
+    let output = child.stdout.take().expect("its output is piped");
+    let errors = child.stderr.take().expect("its errors are piped");
+    let heard = listen(order.nonce, output, errors);
+    let deadline = Instant::now() + START;
+    let mut how = "ended before them";
+    let source = loop {
+        match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Heard::Record(Record::Finished { source, .. })) => break Some(source),
+            Ok(_) if Instant::now() < deadline => {}
+            Err(RecvTimeoutError::Disconnected) => break None,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {
+                how = "was waited for in vain";
+                break None;
+            }
+        }
+    };
+    build::kill(child.id());
+    // One that has ended by itself needs no killing.
+    let _ = child.kill();
+    child.wait().map_err(|error| Trouble::file("run", program, &error))?;
+    source.ok_or_else(|| {
+        Trouble::NeverStarts(format!(
+            "the program with this code in it does not come to its tests: it {how}. Nothing of it may run before \
+             `main`, nor end the process"
+        ))
+    })
 }
 
 /// Starts a test process of the copy of the kit in `root`, and gives it its order.
 fn start(test: &Test, program: &Path, root: &Path, order: &Order) -> Result<Child, Trouble> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // What it starts ends with it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command
         // Backtraces show paths as seen from the current folder.
         .current_dir(root)
         .args(["--exact", &test.path(), "--nocapture", "--test-threads=1"])

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use labgrading::UnknownName;
 
+use crate::kit::STUDENT_CRATES;
+use crate::reach::{self, Refusal};
+
 /// Why a command could not be carried out.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -22,6 +25,19 @@ pub(crate) enum Trouble {
     },
     /// The student's code asks for what no seed decides, so it is not run.
     NotRepeatable(String),
+    /// Students' code reaches for what it must not.
+    Refused(Vec<Refusal>),
+    /// The compiler came to no end of its own, within its limits.
+    CompilerEnded {
+        /// The crate at which it did not.
+        package: String,
+        /// What happened, in words.
+        text: String,
+        /// Whether it would happen again; the machine may have ended it for a reason of its own.
+        is_certain: bool,
+    },
+    /// A program with students' code in it does not come to its tests.
+    NeverStarts(String),
     /// The kit, the toolchain or the machine is at fault.
     Kit(String),
     /// The user interrupted it.
@@ -31,9 +47,15 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Trouble::DoesNotCompile { is_students: true, .. } | Trouble::NotRepeatable(_) => 1,
+            Trouble::DoesNotCompile { is_students: true, .. }
+            | Trouble::NotRepeatable(_)
+            | Trouble::Refused(_)
+            | Trouble::NeverStarts(_) => 1,
+            Trouble::CompilerEnded { package, .. } if STUDENT_CRATES.contains(&package.as_str()) => 1,
             Trouble::Usage(_) => 2,
-            Trouble::Kit(_) | Trouble::DoesNotCompile { is_students: false, .. } => 3,
+            Trouble::Kit(_)
+            | Trouble::DoesNotCompile { is_students: false, .. }
+            | Trouble::CompilerEnded { .. } => 3,
             Trouble::Interrupted(_) => 4,
         }
     }
@@ -55,6 +77,12 @@ impl Display for Trouble {
         match self {
             Trouble::Usage(text) | Trouble::Kit(text) | Trouble::Interrupted(text) => f.write_str(text),
             Trouble::NotRepeatable(why) => write!(f, "nothing was graded: {why}"),
+            Trouble::CompilerEnded { text, .. } => write!(f, "{text}, so nothing was graded"),
+            Trouble::NeverStarts(text) => f.write_str(text),
+            Trouble::Refused(refusals) => {
+                let words = reach::in_words(refusals);
+                write!(f, "this cannot be graded, so nothing was built:\n{}", words.trim_end())
+            }
             Trouble::DoesNotCompile { package, is_students: true } => {
                 write!(
                     f,

@@ -60,6 +60,30 @@ fn code_that_does_not_compile_is_shown_and_names_are_still_checked() {
 }
 
 #[test]
+fn state_outside_of_the_servers_is_refused_before_anything_is_built() {
+    let kit = copy_of_the_kit();
+    let file = kit.path().join("labraft/src/raft.rs");
+    let skeleton = fs::read_to_string(&file).expect("the skeleton can be read");
+    let lines = skeleton.lines().count();
+    let hidden = "macro_rules! hidden { () => { thread_local! {} } }";
+    let added = format!("static LAST: Mutex<u64> = Mutex::new(0);\n{hidden}\nuse std::fs;\n");
+    fs::write(&file, skeleton.clone() + &added).expect("it can be written");
+    let refused = |arguments: &[&str]| {
+        let output = lab_in(kit.path(), arguments).output().expect("the command can be run");
+        let text = refusal(&output).replace(&format!(":{}:", lines + 1), ":N:");
+        text.replace(&format!(":{}:", lines + 2), ":N+1:").replace(&format!(":{}:", lines + 3), ":N+2:")
+    };
+    assert_snapshot!(refused(&["test", "2a"]));
+    assert_eq!(refused(&["test", "3a"]), refused(&["replay", "2a::vote_table", "--seed", "1"]));
+
+    fs::write(&file, skeleton).expect("it can be written");
+    let server = kit.path().join("labkv/src/server");
+    fs::create_dir(&server).expect("a folder can be made");
+    fs::write(server.join("notes.rs"), "static mut N: u8 = 0;\n").expect("it can be written");
+    assert_snapshot!(refused(&["test", "3a::basic", "--seeds", "1"]));
+}
+
+#[test]
 fn a_kit_that_does_not_compile_is_the_kits_fault() {
     let _alone = ONE_COPY.lock().unwrap_or_else(PoisonError::into_inner);
     let kit = copy_of_the_kit();
@@ -202,10 +226,10 @@ fn a_service_that_does_not_compile_costs_no_points_of_lab_2() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(code(&output), 0, "{said}");
     assert!(
-        said.contains("[1/1] gus: 1/3 points, graded: lab 3 does not compile: error: not finished"),
+        said.contains("[1/1] gus: 1/3 points, graded: lab 3 was not built: error: not finished"),
         "{said}"
     );
-    assert!(read(&out.join("gus.txt")).contains("\nLab 3 does not compile.\n"));
+    assert!(read(&out.join("gus.txt")).contains("\nLab 3 was not built.\n"));
 }
 
 fn path(path: &Path) -> &str {

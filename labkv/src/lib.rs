@@ -6,6 +6,9 @@
 //!
 //! Read first: the handout's chapter of your stage, then section 8 of the Raft paper.
 
+// What students write has no need of it, and could change whatever a test holds in memory.
+#![forbid(unsafe_code)]
+
 mod messages;
 
 // What a skeleton does not use yet is no mistake.

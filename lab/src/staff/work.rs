@@ -2,14 +2,18 @@
 //!
 //! Kit-owned. Everything that is graded without being the working tree itself takes this path: the copy
 //! is made equal to the kit, the files to be graded are laid over it, and it is built and run like the
-//! kit. A file is written only if its content differs, and then with the present time, so cargo builds
-//! again exactly what has changed, whatever time a submitted file claims.
+//! kit. The kit is read once, and a work tree is sealed before what was built in it runs, so what a run does
+//! to its files is seen, and never reaches the next one. A file is written only if its content differs, and
+//! then with the present time, so cargo builds again exactly what has changed, whatever time a submitted file
+//! claims.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use super::entries;
 use crate::kit::Kit;
 use crate::trouble::Trouble;
 
@@ -34,15 +38,19 @@ impl Overlay {
 /// A copy of the kit.
 #[derive(Debug)]
 pub(crate) struct WorkTree {
-    original: Kit,
+    /// The kit's own files, by their path in it: read once, so that nothing that runs can change them.
+    original: BTreeMap<PathBuf, Vec<u8>>,
     copy: Kit,
 }
 
 impl WorkTree {
-    /// The work tree of `kit`; always at the same place, so that it is built from scratch only once.
-    pub(crate) fn of(kit: &Kit) -> WorkTree {
+    /// The work tree of `kit` but for some of its files and folders; always at the same place, so that it is
+    /// built from scratch only once.
+    pub(crate) fn of(kit: &Kit, without: &[PathBuf]) -> Result<WorkTree, Trouble> {
         let folder = kit.target().join("lab");
-        WorkTree { original: kit.clone(), copy: Kit::at(folder.join("work"), folder.join("target")) }
+        let mut original = BTreeMap::new();
+        read_folder(kit, Path::new(""), without, &mut original)?;
+        Ok(WorkTree { original, copy: Kit::at(folder.join("work"), folder.join("target")) })
     }
 
     /// The copy, to be built.
@@ -52,8 +60,13 @@ impl WorkTree {
 
     /// Makes the copy equal to the kit but for `overlay`.
     pub(crate) fn lay_over(&self, overlay: &Overlay) -> Result<(), Trouble> {
-        let mut wanted: BTreeMap<PathBuf, Vec<u8>> = overlay.files.iter().cloned().collect();
-        self.read_folder(Path::new(""), overlay, &mut wanted)?;
+        // The last of a path's ancestors is the empty path.
+        let is_place = |path: &&Path| !path.as_os_str().is_empty();
+        let is_kept = |path: &Path| !path.ancestors().filter(is_place).any(|path| overlay.hides(path));
+        let own = self.original.iter().filter(|(path, _)| is_kept(path));
+        let mut wanted: BTreeMap<&Path, &[u8]> =
+            own.map(|(path, content)| (path.as_path(), content.as_slice())).collect();
+        wanted.extend(overlay.files.iter().map(|(path, content)| (path.as_path(), content.as_slice())));
         let root = self.copy.root();
         fs::create_dir_all(root).map_err(|error| Trouble::file("create", root, &error))?;
         // What an earlier overlay has left may be a folder where a file is wanted now.
@@ -61,34 +74,98 @@ impl WorkTree {
         wanted.iter().try_for_each(|(path, content)| write_if_different(&root.join(path), content))
     }
 
-    /// Reads the kit's own files in a folder, but for those that the overlay hides.
-    fn read_folder(
-        &self,
-        folder: &Path,
-        overlay: &Overlay,
-        wanted: &mut BTreeMap<PathBuf, Vec<u8>>,
-    ) -> Result<(), Trouble> {
-        let from = self.original.root().join(folder);
-        let trouble = |error| Trouble::file("read", &from, &error);
-        for entry in fs::read_dir(&from).map_err(trouble)? {
-            let entry = entry.map_err(trouble)?;
-            let path = folder.join(entry.file_name());
-            let kind = entry.file_type().map_err(trouble)?;
-            let is_no_part = NOT_COPIED.iter().any(|name| path == Path::new(name))
-                || entry.path() == self.original.target();
-            if is_no_part || overlay.hides(&path) {
-                continue;
-            }
-            if kind.is_dir() {
-                self.read_folder(&path, overlay, wanted)?;
-            } else if kind.is_file() {
-                let content =
-                    fs::read(entry.path()).map_err(|error| Trouble::file("read", &entry.path(), &error))?;
-                wanted.insert(path, content);
-            }
+    /// Notes how all files of the copy are now, those that were built too.
+    pub(crate) fn seal(&self) -> Result<Seal, Trouble> {
+        let mut seal = Seal::default();
+        for folder in [self.copy.root(), self.copy.target()] {
+            stamp_all(folder, &mut seal)?;
         }
-        Ok(())
+        Ok(seal)
     }
+
+    /// Removes all that was built, so that the next build makes everything anew.
+    pub(crate) fn discard_what_was_built(&self) -> Result<(), Trouble> {
+        let target = self.copy.target();
+        match fs::remove_dir_all(target) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Trouble::file("remove", target, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How files were at a moment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seal(BTreeMap<PathBuf, Stamp>);
+
+impl Seal {
+    /// The first file that is not as it was when `earlier` was made.
+    pub(crate) fn first_change_since<'a>(&'a self, earlier: &'a Seal) -> Option<&'a Path> {
+        let is_other = |file: &&PathBuf| self.0.get(*file) != earlier.0.get(*file);
+        earlier.0.keys().chain(self.0.keys()).find(is_other).map(PathBuf::as_path)
+    }
+}
+
+/// What changes whenever a file does. The time of the last change of its state is the system's own: unlike that of
+/// its content, no program can put it back.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    changed: Option<(i64, i64)>,
+}
+
+fn stamp_all(folder: &Path, seal: &mut Seal) -> Result<(), Trouble> {
+    for path in entries(folder)? {
+        let metadata = path.symlink_metadata().map_err(|error| Trouble::file("look at", &path, &error))?;
+        if metadata.is_dir() {
+            stamp_all(&path, seal)?;
+        } else {
+            let (length, modified) = (metadata.len(), metadata.modified().ok());
+            seal.0.insert(path, Stamp { length, modified, changed: changed(&metadata) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn changed(metadata: &fs::Metadata) -> Option<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    Some((metadata.ctime(), metadata.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn changed(_metadata: &fs::Metadata) -> Option<(i64, i64)> {
+    None
+}
+
+/// Reads the files in a folder of the kit, but for some.
+fn read_folder(
+    kit: &Kit,
+    folder: &Path,
+    without: &[PathBuf],
+    files: &mut BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<(), Trouble> {
+    let from = kit.root().join(folder);
+    let trouble = |error| Trouble::file("read", &from, &error);
+    for entry in fs::read_dir(&from).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        let path = folder.join(entry.file_name());
+        let kind = entry.file_type().map_err(trouble)?;
+        let is_no_part =
+            NOT_COPIED.iter().any(|name| path == Path::new(name)) || entry.path() == kit.target();
+        if is_no_part || without.contains(&path) {
+            continue;
+        }
+        if kind.is_dir() {
+            read_folder(kit, &path, without, files)?;
+        } else if kind.is_file() {
+            let content =
+                fs::read(entry.path()).map_err(|error| Trouble::file("read", &entry.path(), &error))?;
+            files.insert(path, content);
+        }
+    }
+    Ok(())
 }
 
 fn write_if_different(path: &Path, content: &[u8]) -> Result<(), Trouble> {
@@ -103,7 +180,7 @@ fn write_if_different(path: &Path, content: &[u8]) -> Result<(), Trouble> {
 
 /// Removes from a folder what is not wanted, and the folders that are empty then. Returns whether anything
 /// is left in it.
-fn remove_unwanted(root: &Path, folder: &Path, wanted: &BTreeMap<PathBuf, Vec<u8>>) -> Result<bool, Trouble> {
+fn remove_unwanted(root: &Path, folder: &Path, wanted: &BTreeMap<&Path, &[u8]>) -> Result<bool, Trouble> {
     let here = root.join(folder);
     let trouble = |error| Trouble::file("read", &here, &error);
     let mut is_empty = true;
@@ -116,7 +193,7 @@ fn remove_unwanted(root: &Path, folder: &Path, wanted: &BTreeMap<PathBuf, Vec<u8
                 continue;
             }
             fs::remove_dir(entry.path())
-        } else if wanted.contains_key(&path) {
+        } else if wanted.contains_key(path.as_path()) {
             is_empty = false;
             continue;
         } else {
@@ -142,7 +219,7 @@ mod tests {
         let root = folder.path().join("kit");
         fs::create_dir_all(root.join("src")).unwrap();
         fs::write(root.join("src/own.rs"), "the kit's").unwrap();
-        let tree = WorkTree::of(&Kit::at(root.clone(), root.join("target")));
+        let tree = WorkTree::of(&Kit::at(root.clone(), root.join("target")), &[]).unwrap();
         let lay_over = |path: &str, without: &str, expected: &[&str]| {
             let overlay =
                 Overlay { files: vec![(path.into(), b"laid".to_vec())], without: vec![without.into()] };
@@ -157,5 +234,41 @@ mod tests {
         assert_eq!(fs::read(tree.kit().root().join("src/own.rs")).unwrap(), b"laid");
         lay_over("src/a.rs/b.rs", "", &["src/a.rs/b.rs", "src/own.rs"]);
         assert_eq!(fs::read(tree.kit().root().join("src/own.rs")).unwrap(), b"the kit's");
+    }
+
+    #[test]
+    fn whatever_a_run_does_to_the_files_is_seen_and_the_next_one_finds_them_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("kit");
+        fs::create_dir_all(root.join("src")).unwrap();
+        fs::write(root.join("src/own.rs"), "the kit's").unwrap();
+        fs::write(root.join("secret.rs"), "not for the copy").unwrap();
+        let kit = Kit::at(root.clone(), root.join("target"));
+        let tree = WorkTree::of(&kit, &["secret.rs".into()]).unwrap();
+        tree.lay_over(&Overlay::default()).unwrap();
+        let built = tree.kit().target().join("debug/built");
+        fs::create_dir_all(built.parent().unwrap()).unwrap();
+        fs::write(&built, "built").unwrap();
+        let seal = tree.seal().unwrap();
+        assert_eq!(tree.seal().unwrap().first_change_since(&seal), None);
+
+        // A file is put back as it was, with its times.
+        let modified = built.metadata().unwrap().modified().unwrap();
+        fs::write(&built, "BUILT").unwrap();
+        fs::File::options().append(true).open(&built).unwrap().set_modified(modified).unwrap();
+        #[cfg(unix)]
+        assert_eq!(tree.seal().unwrap().first_change_since(&seal), Some(built.as_path()));
+
+        fs::remove_dir_all(tree.kit().root()).unwrap();
+        fs::create_dir(tree.kit().root()).unwrap();
+        fs::remove_dir_all(root.join("src")).unwrap();
+        assert!(tree.seal().unwrap().first_change_since(&seal).is_some());
+        tree.discard_what_was_built().unwrap();
+        tree.lay_over(&Overlay::default()).unwrap();
+        assert_eq!(
+            labgrading::files_under(tree.kit().root()).unwrap(),
+            [tree.kit().root().join("src/own.rs")]
+        );
+        assert!(!built.exists());
     }
 }

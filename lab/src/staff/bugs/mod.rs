@@ -155,7 +155,7 @@ pub(crate) fn run(catalog: &Catalog, kit: &Kit, arguments: &BugsArguments) -> Re
     if stages.is_some() && steps.iter().any(|file| is_named(ALL_STEPS, &name_of(file))) {
         return Err(Trouble::Usage("a step names its stage itself; leave out --stage".into()));
     }
-    let tree = WorkTree::of(kit);
+    let tree = WorkTree::of(kit, &[])?;
     let mut table = Table::new();
     let mut tally = Tally::default();
     for malformed in catalogue.malformed.iter().filter(|one| is_selected(ALL_BUGS, one.id())) {
@@ -223,7 +223,7 @@ pub(super) fn build(
     test: &Test,
     laid_over: LaidOver<'_>,
 ) -> Result<Binaries, Trouble> {
-    let tree = WorkTree::of(kit);
+    let tree = WorkTree::of(kit, &[])?;
     let laid = match laid_over {
         LaidOver::Bug(id) => lay_bug(kit, &tree, Catalogue::read(catalog, kit)?.bug(id)?)?,
         LaidOver::Variant(name) => {

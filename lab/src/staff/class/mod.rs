@@ -20,7 +20,7 @@ use super::{GradeArguments, build_with_log, entries};
 use crate::grade::{self, Grades};
 use crate::kit::{Code, Kit, SERVICE_LAB, STUDENT_CRATES};
 use crate::trouble::Trouble;
-use crate::{build, interrupt, on_reference_raft, show};
+use crate::{build, interrupt, on_reference_raft, reach, show};
 
 /// What `cargo lab grade --help` says.
 pub(super) const HELP: &str = "\
@@ -39,8 +39,10 @@ it has no file of is taken from this kit. Nothing else is taken: no other file, 
 The files are laid over a copy of this kit, built, and run with each test in a process of its own. The \
 results are NAME.json and NAME.txt for each submission, the text with all reports of failures, and grades.json \
 for all of them. The notes name lines that reach out of what is graded, such as one that takes in another file. \
-A submission that does not compile, or has nothing to grade, gets no points; where only its service \
-does not compile, lab 2 is graded all the same. Tests that play the peers of a server in the kit's messages \
+A submission that does not compile, or has nothing to grade, gets no points, and neither does one that keeps \
+state outside of its servers, such as in a static, or takes in code from elsewhere; it is told where and why. \
+Where only its service is like that, lab 2 is graded all the same. The compiler may use 300 s of CPU time for a \
+crate (or LAB_COMPILER_SECONDS) and 4 GiB of memory. Tests that play the peers of a server in the kit's messages \
 do not judge one with messages of its own: its points are out of the others, and the note says so. Every run \
 grades everything anew.
 
@@ -68,9 +70,8 @@ pub(super) fn run(catalog: &Catalog, kit: &Kit, arguments: &GradeArguments) -> R
     let (folder, out) = places(kit, arguments)?;
     let submissions = submissions_in(&folder)?;
     results::prepare(&out)?;
-    let left_out = left_out(kit, code, &folder, &out);
-    let (tree, seeds) = (WorkTree::of(kit), arguments.seeds);
-    let grader = Grader { catalog, kit, tree, tests, code, seeds, left_out };
+    let tree = WorkTree::of(kit, &left_out(kit, code, &folder, &out))?;
+    let grader = Grader { catalog, kit, tree, tests, code, seeds: arguments.seeds };
     say("building the kit; the first time this takes a minute or two");
     grader.check_kit()?;
     let mut reports = Vec::new();
@@ -111,11 +112,13 @@ enum Outcome {
         grades: Grades,
         /// The hash of what was built.
         source: String,
-        /// The compiler's errors, where it refused lab 3: what comes before that is graded all the same.
+        /// Why lab 3 could not be built, where it could not: what comes before that is graded all the same.
         errors: String,
+        /// A file of the kit that was changed while it ran.
+        changed: Option<PathBuf>,
     },
-    /// The compiler refused it.
-    DoesNotCompile { errors: String },
+    /// It was not built.
+    Refused(Refused),
     /// It has none of the files that are graded.
     NothingToGrade,
     /// The kit or the machine failed, not the submission.
@@ -124,10 +127,25 @@ enum Outcome {
 
 /// What came of building and running some tests of a submission.
 enum Ran {
-    /// The grades, and the hash of what was built.
-    Graded(Grades, String),
-    /// The compiler's errors, or why it was not built.
-    Refused(String),
+    /// They ran.
+    Graded {
+        grades: Grades,
+        /// The hash of what was built.
+        source: String,
+        /// A file of the kit that was changed meanwhile.
+        changed: Option<PathBuf>,
+    },
+    /// They could not be built.
+    Refused(Refused),
+}
+
+/// Why a submission was not built.
+struct Refused {
+    /// `DoesNotCompile` where the compiler refused it, or came to no end with it; `NotAllowed` where it reaches for
+    /// what no submission may.
+    status: Status,
+    /// The compiler's errors, or what stands for them.
+    errors: String,
 }
 
 /// Grades one submission after the other.
@@ -139,14 +157,12 @@ struct Grader<'a> {
     /// On which Raft lab 3 stands.
     code: Code,
     seeds: Option<u64>,
-    /// What of the kit is not to be in the work tree.
-    left_out: Vec<PathBuf>,
 }
 
 impl Grader<'_> {
     /// Builds the kit as it stands. After that, what does not compile is the submission's fault.
     fn check_kit(&self) -> Result<(), Trouble> {
-        self.tree.lay_over(&Overlay { files: Vec::new(), without: self.left_out.clone() })?;
+        self.tree.lay_over(&Overlay::default())?;
         let built = build::stages(self.catalog, self.tree.kit(), &self.tests, self.code, None);
         built.map(drop).map_err(|trouble| match trouble {
             Trouble::DoesNotCompile { package, .. } => Trouble::Kit(format!(
@@ -175,7 +191,11 @@ impl Grader<'_> {
         }
         let outcome = match self.build_and_run(&submission) {
             Err(interrupted @ Trouble::Interrupted(_)) => return Err(interrupted),
-            Err(trouble) => Outcome::KitTrouble(trouble.to_string()),
+            Err(trouble) => {
+                // Whatever it is, the next one begins with nothing of it.
+                self.tree.discard_what_was_built()?;
+                Outcome::KitTrouble(trouble.to_string())
+            }
             Ok(outcome) => outcome,
         };
         Ok((submission, outcome))
@@ -183,43 +203,66 @@ impl Grader<'_> {
 
     fn build_and_run(&self, submission: &Submission) -> Result<Outcome, Trouble> {
         let files = submission.files.iter().map(|file| (PathBuf::from(&file.path), file.content.clone()));
-        let without = self.left_out.iter().cloned().chain(submission.replaces());
-        self.tree.lay_over(&Overlay { files: files.collect(), without: without.collect() })?;
-        let service_refused = match self.run(&self.tests)? {
-            Ran::Graded(grades, source) => {
-                return Ok(Outcome::Graded { grades, source, errors: String::new() });
+        self.tree.lay_over(&Overlay { files: files.collect(), without: submission.replaces() })?;
+        let refused = match self.run(&self.tests)? {
+            Ran::Graded { grades, source, changed } => {
+                return Ok(Outcome::Graded { grades, source, errors: String::new(), changed });
             }
-            Ran::Refused(errors) => errors,
+            Ran::Refused(refused) => refused,
         };
         let before: Vec<&Test> =
             self.tests.iter().copied().filter(|test| test.lab() != SERVICE_LAB).collect();
         if before.is_empty() || before.len() == self.tests.len() {
-            return Ok(Outcome::DoesNotCompile { errors: service_refused });
+            return Ok(Outcome::Refused(refused));
         }
         Ok(match self.run(&before)? {
-            Ran::Graded(grades, source) => Outcome::Graded { grades, source, errors: service_refused },
-            Ran::Refused(errors) => Outcome::DoesNotCompile { errors },
+            Ran::Graded { grades, source, changed } => {
+                Outcome::Graded { grades, source, errors: refused.errors, changed }
+            }
+            Ran::Refused(refused) => Outcome::Refused(refused),
         })
     }
 
     /// Builds and runs `tests` of what has been laid over the work tree.
     fn run(&self, tests: &[&Test]) -> Result<Ran, Trouble> {
         let mut errors = String::new();
-        let built = build_with_log(self.catalog, self.tree.kit(), tests, self.code, &mut errors);
+        let mut build = || build_with_log(self.catalog, self.tree.kit(), tests, self.code, &mut errors);
+        let built = match build() {
+            // What is the submission's doing happens again.
+            Err(Trouble::CompilerEnded { is_certain: false, .. }) => build(),
+            built => built,
+        };
+        let refused = |status, errors| Ok(Ran::Refused(Refused { status, errors }));
         let binaries = match built {
             Ok(binaries) => binaries,
             Err(Trouble::DoesNotCompile { package, .. }) if is_built_from_submissions(&package) => {
-                return Ok(Ran::Refused(errors));
+                return refused(Status::DoesNotCompile, errors);
             }
-            Err(Trouble::NotRepeatable(why)) => return Ok(Ran::Refused(format!("error: {why}\n"))),
+            Err(Trouble::CompilerEnded { package, text, .. }) if is_built_from_submissions(&package) => {
+                return refused(Status::DoesNotCompile, format!("error: {text}\n{errors}"));
+            }
+            Err(Trouble::NeverStarts(text)) => {
+                return refused(Status::DoesNotCompile, format!("error: {text}\n"));
+            }
+            Err(Trouble::Refused(refusals)) => {
+                return refused(Status::NotAllowed, reach::in_words(&refusals));
+            }
+            Err(Trouble::NotRepeatable(why)) => {
+                return refused(Status::NotAllowed, format!("error: {why}\n"));
+            }
             Err(Trouble::Kit(text)) => return Err(Trouble::Kit(format!("{text}\n{errors}"))),
             Err(trouble) => return Err(trouble),
         };
         let seeds = |test: &Test| SeedRange { first: 1, last: self.seeds.unwrap_or(test.seeds) };
+        let seal = self.tree.seal()?;
         let grades = grade::all(tests, &binaries, seeds, |_| {})?;
+        let changed = self.tree.seal()?.first_change_since(&seal).map(Path::to_owned);
+        if changed.is_some() {
+            self.tree.discard_what_was_built()?;
+        }
         // The hash of lab 3, if that is asked for, covers lab 2 as well.
-        let source = tests.last().map(|test| binaries.source(test).to_owned());
-        Ok(Ran::Graded(grades, source.unwrap_or_default()))
+        let source = tests.last().map(|test| binaries.source(test).to_owned()).unwrap_or_default();
+        Ok(Ran::Graded { grades, source, changed })
     }
 }
 

@@ -1,25 +1,20 @@
 //! Lines of a submission that a person should look at, because they reach out of what is graded.
 //!
-//! Kit-owned. Raft needs no file, no process, no network but the kit's, and no text from elsewhere in it. A
-//! submission that has such a line is graded like any other, and the line is named: whether it is a slip or
-//! an attempt to be graded for something else is not for a program to say. Whoever wants to hide a line
-//! from this can; it is a look, not a proof.
+//! Kit-owned. What a submission must not reach is refused before anything is built (`reach`). This is about the
+//! rest: text from elsewhere, the end of the process, the surroundings. A submission that has such a line is graded
+//! like any other, and the line is named: whether it is a slip or an attempt to be graded for something else is
+//! not for a program to say. Whoever wants to hide a line from this can; it is a look, not a proof.
 
 use super::submission::Taken;
+use crate::reach::{Token, tokens_of};
 
-/// What is looked for, and what it can do.
-const WATCHED: [(&str, &str); 11] = [
-    ("include!", "takes in another file"),
+/// What is looked for after a `::` or in front of a `!`, and what it can do.
+const WATCHED: [(&str, &str); 5] = [
     ("include_str", "takes in another file"),
     ("include_bytes", "takes in another file"),
-    ("path = \"", "takes in another file"),
-    ("path=\"", "takes in another file"),
-    ("std::fs", "uses files"),
-    ("std::process", "uses processes"),
-    ("std::env", "looks at its surroundings"),
-    ("std::net", "uses the network"),
-    ("std::os", "uses the operating system"),
-    ("unsafe", "is not checked by the compiler"),
+    ("process", "uses processes"),
+    ("env", "looks at its surroundings"),
+    ("stdin", "reads what is not its own"),
 ];
 
 /// A line to look at.
@@ -34,27 +29,30 @@ pub(super) struct Line {
 
 /// The lines of these files that should be looked at; comments are not among them.
 pub(super) fn lines_in(files: &[Taken]) -> Vec<Line> {
-    let mut found = Vec::new();
+    let mut found: Vec<Line> = Vec::new();
     for file in files {
-        let text = String::from_utf8_lossy(&file.content);
-        for (number, line) in (1..).zip(text.lines()) {
-            let code = line.split("//").next().unwrap_or_default();
-            if let Some((_, what)) = WATCHED.iter().find(|(words, _)| has(code, words)) {
-                found.push(Line { path: file.path.clone(), number, what });
+        let tokens = tokens_of(&String::from_utf8_lossy(&file.content)).unwrap_or_default();
+        for (at, token) in tokens.iter().enumerate() {
+            let watched = WATCHED.iter().find(|(word, _)| token.is_word(word));
+            let Some((_, what)) = watched.filter(|_| is_of_std(&tokens, at)) else { continue };
+            let (path, number) = (file.path.clone(), token.line);
+            let is_noted = found.last().is_some_and(|line| line.path == path && line.number == number);
+            if !is_noted {
+                found.push(Line { path, number, what });
             }
         }
     }
     found
 }
 
-/// True if `words` stand in `code`, and not as a part of longer words.
-fn has(code: &str, words: &str) -> bool {
-    let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    code.match_indices(words).any(|(start, _)| {
-        let before = code[..start].chars().next_back();
-        let after = code[start + words.len()..].chars().next();
-        !before.is_some_and(is_of_word) && (words.ends_with(['!', '"']) || !after.is_some_and(is_of_word))
-    })
+/// True for a word that stands where a module or a macro of `std` does.
+fn is_of_std(tokens: &[Token], at: usize) -> bool {
+    let is_mark = |at: Option<usize>, mark| at.and_then(|at| tokens.get(at)).is_some_and(|t| t.is_mark(mark));
+    let before = at.checked_sub(1);
+    let after = Some(at + 1);
+    is_mark(before, "::")
+        || ["!", "::"].iter().any(|mark| is_mark(after, mark))
+        || ((is_mark(before, "{") || is_mark(before, ",")) && (is_mark(after, ",") || is_mark(after, "}")))
 }
 
 #[cfg(test)]
@@ -63,17 +61,16 @@ mod tests {
 
     #[test]
     fn lines_that_reach_out_are_found_and_comments_are_not() {
-        let text = "use labrpc::sync::Mutex; // no std::fs here\n\
-                    #[path = \"../../secret.rs\"]\n\
-                    mod secret;\n\
+        let text = "use labrpc::sync::Mutex; // no std::env here\n\
                     const TEXT: &str = include_str!(\"x\");\n\
-                    let my_path = 7; // unsafe\n\
+                    let process = 7; /* std::env */\n\
                     std::process::exit(0);\n\
-                    fn unsafely() {}\n";
+                    use std::{env, io};\n\
+                    fn environment() {}\n";
         let content = text.as_bytes().to_owned();
         let lines = lines_in(&[Taken { path: "labraft/src/raft.rs".into(), content }]);
         let numbers: Vec<usize> = lines.iter().map(|line| line.number).collect();
-        assert_eq!(numbers, [2, 4, 6]);
-        assert_eq!(lines[2].what, "uses processes");
+        assert_eq!(numbers, [2, 4, 5]);
+        assert_eq!(lines[1].what, "uses processes");
     }
 }

@@ -31,6 +31,7 @@ const NAMES_SHOWN: usize = 3;
 pub(super) enum Status {
     Graded,
     DoesNotCompile,
+    NotAllowed,
     NothingToGrade,
     KitTrouble,
 }
@@ -101,6 +102,7 @@ impl Status {
         match self {
             Status::Graded => "graded",
             Status::DoesNotCompile => "does not compile",
+            Status::NotAllowed => "not allowed",
             Status::NothingToGrade => "nothing to grade",
             Status::KitTrouble => "kit trouble",
         }
@@ -119,7 +121,7 @@ impl Report {
         let status = match outcome {
             Outcome::Graded { grades, .. } if fault_in(grades).is_none() => Status::Graded,
             Outcome::Graded { .. } | Outcome::KitTrouble(_) => Status::KitTrouble,
-            Outcome::DoesNotCompile { .. } => Status::DoesNotCompile,
+            Outcome::Refused(refused) => refused.status,
             Outcome::NothingToGrade => Status::NothingToGrade,
         };
         let (grades, source) = match outcome {
@@ -145,7 +147,7 @@ impl Report {
         Report {
             name: name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect(),
             status,
-            note: note(outcome),
+            note: note(submission, outcome),
             points: tests.iter().map(|test| test.points).sum(),
             max_points: tests.iter().map(|test| test.max_points).sum(),
             not_judged: grades.map(Grades::not_judged).unwrap_or_default(),
@@ -216,15 +218,22 @@ fn fault_in(grades: &Grades) -> Option<&Grade> {
 }
 
 /// What there is to say in a few words.
-fn note(outcome: &Outcome) -> String {
+fn note(submission: &Submission, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Graded { grades, errors, .. } => match fault_in(grades) {
-            Some(grade) => format!("{} failed through a fault of the kit itself", grade.test.id),
-            None if errors.is_empty() => failures(grades),
-            None => format!("lab 3 does not compile: {}", first_error(errors)),
-        },
-        Outcome::DoesNotCompile { errors } => first_error(errors),
-        Outcome::NothingToGrade => String::new(),
+        Outcome::Graded { grades, errors, changed, .. } => {
+            let mut note = match fault_in(grades) {
+                Some(grade) => format!("{} failed through a fault of the kit itself", grade.test.id),
+                None if errors.is_empty() => failures(grades),
+                None => format!("lab 3 was not built: {}", first_error(errors)),
+            };
+            if let Some(file) = changed {
+                let file = file.file_name().unwrap_or_default().to_string_lossy();
+                note.push_str(&format!("; while it ran, {file} of the kit was changed"));
+            }
+            note
+        }
+        Outcome::Refused(refused) => first_error(&refused.errors),
+        Outcome::NothingToGrade => submission.what_to_do().unwrap_or_default(),
         Outcome::KitTrouble(text) => text.lines().next().unwrap_or_default().into(),
     }
 }
@@ -241,7 +250,10 @@ fn failures(grades: &Grades) -> String {
 /// The first error of a compiler's output: what is wrong, and where.
 fn first_error(errors: &str) -> String {
     let mut lines = errors.lines().skip_while(|line| !line.starts_with("error"));
-    let what = lines.next().unwrap_or("the compiler does not say why");
+    let Some(what) = lines.next() else {
+        // It was refused before the compiler saw it.
+        return errors.lines().next().unwrap_or("the compiler does not say why").trim().into();
+    };
     match lines.find_map(|line| line.trim_start().strip_prefix("--> ")) {
         Some(place) => format!("{what} ({place})"),
         None => what.into(),
@@ -287,7 +299,7 @@ pub(super) fn write(out: &Path, name: &str, report: &Report, outcome: &Outcome) 
                 object["errors"] = errors.as_str().into();
             }
         }
-        Outcome::DoesNotCompile { errors } => object["errors"] = errors.as_str().into(),
+        Outcome::Refused(refused) => object["errors"] = refused.errors.as_str().into(),
         Outcome::KitTrouble(text) => object["errors"] = text.as_str().into(),
         Outcome::NothingToGrade => {}
     }
@@ -304,6 +316,7 @@ pub(super) fn summary(reports: &[Report], seeds: Option<u64>) -> Value {
         "seeds": seeds,
         "graded": count(Status::Graded),
         "does_not_compile": count(Status::DoesNotCompile),
+        "not_allowed": count(Status::NotAllowed),
         "nothing_to_grade": count(Status::NothingToGrade),
         "kit_trouble": count(Status::KitTrouble),
         "submissions": reports,
@@ -351,10 +364,10 @@ fn text(report: &Report, outcome: &Outcome) -> String {
                 put(format_args!("\n{}", failure.report));
             }
             if !errors.is_empty() {
-                put(format_args!("\nLab 3 does not compile.\n\n{errors}"));
+                put(format_args!("\nLab 3 was not built.\n\n{errors}"));
             }
         }
-        Outcome::DoesNotCompile { errors } => put(format_args!("\n{errors}")),
+        Outcome::Refused(refused) => put(format_args!("\n{}", refused.errors)),
         Outcome::KitTrouble(trouble) => put(format_args!("\n{trouble}\n")),
         Outcome::NothingToGrade => {}
     }
@@ -390,16 +403,21 @@ pub(super) fn show(catalog: &Catalog, reports: &[Report], out: &Path) {
         };
         put(format_args!("{line}  {total:>7}  {word}{}\n", report.remarks()));
     }
-    let counts: Vec<String> =
-        [Status::Graded, Status::DoesNotCompile, Status::NothingToGrade, Status::KitTrouble]
-            .into_iter()
-            .map(|status| (status, reports.iter().filter(|report| report.status == status).count()))
-            .filter(|(_, count)| *count > 0)
-            .map(|(status, count)| match status {
-                Status::Graded => format!("{count} graded"),
-                other => format!("{}: {count}", other.in_words()),
-            })
-            .collect();
+    let counts: Vec<String> = [
+        Status::Graded,
+        Status::DoesNotCompile,
+        Status::NotAllowed,
+        Status::NothingToGrade,
+        Status::KitTrouble,
+    ]
+    .into_iter()
+    .map(|status| (status, reports.iter().filter(|report| report.status == status).count()))
+    .filter(|(_, count)| *count > 0)
+    .map(|(status, count)| match status {
+        Status::Graded => format!("{count} graded"),
+        other => format!("{}: {count}", other.in_words()),
+    })
+    .collect();
     put(format_args!("\n{}. The results are in {}\n", counts.join("; "), near(out).display()));
 }
 

@@ -24,6 +24,10 @@ const DEPTH_MAX: usize = 16;
 /// Folders that are never looked into: what is built, fetched, or made by an archiver.
 const SKIPPED: [&str; 3] = ["target", ".git", "__MACOSX"];
 
+/// How the names of archives end.
+const ARCHIVES: [&str; 11] =
+    [".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".cpio"];
+
 /// Files that every copy of the kit has in a form of its own.
 const UNREMARKABLE: [&str; 3] = ["Cargo.lock", "README.md", "kit-files.txt"];
 
@@ -65,6 +69,23 @@ impl Submission {
         submission.files.sort_by(|a, b| a.path.cmp(&b.path));
         submission.ignored.sort();
         Ok(submission)
+    }
+
+    /// What could be done about a submission with nothing to grade.
+    pub(super) fn what_to_do(&self) -> Option<String> {
+        let names = || self.ignored.iter().map(|ignored| (&ignored.path, ignored.path.to_lowercase()));
+        if let Some((path, _)) = names().find(|(_, low)| ARCHIVES.iter().any(|end| low.ends_with(end))) {
+            return Some(format!(
+                "{path} is an archive; unpack it in the submission's folder, and grade again"
+            ));
+        }
+        let files =
+            STUDENT_MODULES.map(|module| format!("{}.rs", module.rsplit('/').next().unwrap_or(module)));
+        let (path, file) = names().find_map(|(path, low)| {
+            let file = files.iter().find(|file| low.rsplit('/').next() == Some(file.as_str()))?;
+            (!path.ends_with(file.as_str())).then_some((path, file))
+        })?;
+        Some(format!("{path} is not spelt as {file} is; give it that name, and grade again"))
     }
 
     /// The kit's files that are not to be there when this submission is graded: a module is either the
@@ -337,6 +358,20 @@ mod tests {
         assert_eq!(ignored[0], ("raft.rs".to_owned(), "larger than 1 MiB"));
         #[cfg(unix)]
         assert_eq!(ignored[1..], [("raft/log.rs".to_owned(), "a link")]);
+    }
+
+    #[test]
+    fn an_archive_and_a_name_in_the_wrong_case_say_what_to_do() {
+        let advice = |path: &str| {
+            let ignored = vec![Ignored { path: path.into(), why: NOT_GRADED }];
+            Submission { files: Vec::new(), ignored }.what_to_do()
+        };
+        let unpack = "hw/Raft.ZIP is an archive; unpack it in the submission's folder, and grade again";
+        assert_eq!(advice("hw/Raft.ZIP").unwrap(), unpack);
+        let rename = "src/Raft.rs is not spelt as raft.rs is; give it that name, and grade again";
+        assert_eq!(advice("src/Raft.rs").unwrap(), rename);
+        assert_eq!(advice("essay.md"), None);
+        assert_eq!(advice("a/raft.rs"), None);
     }
 
     #[test]
