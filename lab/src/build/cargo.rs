@@ -126,7 +126,7 @@ pub(super) fn run(
     }
     let status = group.cargo.wait().map_err(trouble)?;
     if !status.success() {
-        group::wait_for_the_last(group.cargo.id());
+        group::see_off(group.cargo.id());
     }
     if interrupt::requested() {
         let text = "interrupted while building; nothing was graded";

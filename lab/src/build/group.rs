@@ -5,12 +5,14 @@
 //! nobody goes on before the last compiler is gone. Groups and limits are Unix's; elsewhere cargo is ended alone,
 //! and its compilers end when they find it gone.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::interrupt;
 
 /// CPU time that each compiler may take, in seconds. The largest crate of the kit takes a tenth of it.
 const CPU_SECONDS: u64 = 300;
@@ -27,6 +29,9 @@ const WALL_TIME: Duration = Duration::from_secs(3600);
 
 /// How long those who are told to end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long compilers that nobody has told to end may still be busy with a crate.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The group that is building now.
 static BUILDING: Mutex<Option<u32>> = Mutex::new(None);
@@ -76,20 +81,33 @@ pub(crate) fn end() {
     }
 }
 
-/// Waits until nobody of a group is left. Whoever stays too long is killed.
-pub(super) fn wait_for_the_last(id: u32) {
+/// Ends a group of this process's own, and waits until nobody of it is left.
+pub(super) fn see_off(id: u32) {
+    if !is_gone_within(id, FAREWELL, false) {
+        tell(id, Farewell::Kill);
+        // Where nobody buries the dead they still count as members, so there is an end to this.
+        is_gone_within(id, FAREWELL, false);
+    }
+}
+
+/// Waits for a group of which only the number is left. It is not killed: another one may have that number by now.
+pub(super) fn wait_for(id: u32) {
+    if !is_gone_within(id, FAREWELL, true) {
+        // Where standard error is closed nobody wants to know.
+        let _ = writeln!(anstream::stderr(), "waiting for the compilers of a build that was cut off");
+        is_gone_within(id, PATIENCE, true);
+    }
+}
+
+fn is_gone_within(id: u32, time: Duration, until_interrupted: bool) -> bool {
     let start = Instant::now();
-    while is_there(id) && start.elapsed() < FAREWELL {
+    while is_there(id) {
+        if start.elapsed() > time || (until_interrupted && interrupt::requested()) {
+            return false;
+        }
         thread::sleep(Duration::from_millis(10));
     }
-    if is_there(id) {
-        tell(id, Farewell::Kill);
-        let start = Instant::now();
-        // Where nobody buries the dead they still count as members, so there is an end to this.
-        while is_there(id) && start.elapsed() < FAREWELL {
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
+    true
 }
 
 /// Kills all of a group, if it is there.

@@ -31,7 +31,7 @@ impl Mark {
     /// Sets the mark. Where one stands already, what has set it is waited for, and the earlier time is kept.
     pub(super) fn set(target: &Path) -> Result<Mark, Trouble> {
         if let Some((_, Some(group))) = read(target) {
-            group::wait_for_the_last(group);
+            group::wait_for(group);
         }
         let left = read(target);
         let since = left.map_or_else(SystemTime::now, |(since, _)| since);
