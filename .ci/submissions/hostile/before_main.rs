@@ -1,6 +1,6 @@
 
 // Behind unsafe code the process has no secrets, and code can run before `main`.
-// expected: 0/2 points, not allowed: labraft/src/raft.rs:
+// expected: 0/4 points, not allowed: labraft/src/raft.rs:
 // before: kit trouble, with `?` for points, after as long as it sleeps.
 #[allow(unsafe_code)]
 #[used]

@@ -1,6 +1,6 @@
 
 // Deletes files of the kit and what was built of it; a macro hides what it uses.
-// expected: 2/2 points, graded: while it ran,
+// expected: 4/4 points, graded: while it ran,
 // before: it and those after it: "does not compile: file not found for module", 0 points.
 macro_rules! through {
     ($root:ident, $part:ident, $function:ident, $path:expr) => {

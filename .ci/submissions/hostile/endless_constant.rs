@@ -1,6 +1,6 @@
 
 // The compiler computes this for ever.
-// expected: 0/2 points, does not compile: error: the compiler has used
+// expected: 0/4 points, does not compile: error: the compiler has used
 // before: the grader waited for ever.
 #[allow(long_running_const_eval)]
 const ENDLESS: u64 = {

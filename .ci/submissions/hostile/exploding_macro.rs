@@ -1,6 +1,6 @@
 
 // Each step is twice as long as the one before it.
-// expected: 0/2 points, does not compile: error: the compiler
+// expected: 0/4 points, does not compile: error: the compiler
 // before: kit trouble, with `?` for points.
 macro_rules! twice {
     ([] $($made:tt)*) => { const EXPLODED: &[u64] = &[$($made)*]; };

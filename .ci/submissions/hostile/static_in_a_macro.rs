@@ -1,6 +1,6 @@
 
 // The same, out of pieces that a macro puts together.
-// expected: 0/2 points, not allowed: labraft/src/raft.rs:
+// expected: 0/4 points, not allowed: labraft/src/raft.rs:
 // before: graded, with all points.
 macro_rules! meeting {
     ($kind:ident, $name:ident) => {

@@ -228,7 +228,8 @@ fn note(submission: &Submission, outcome: &Outcome) -> String {
             };
             if let Some(file) = changed {
                 let file = file.file_name().unwrap_or_default().to_string_lossy();
-                note.push_str(&format!("; while it ran, {file} of the kit was changed"));
+                let separator = if note.is_empty() { "" } else { "; " };
+                note.push_str(&format!("{separator}while it ran, {file} of the kit was changed"));
             }
             note
         }
