@@ -77,7 +77,10 @@ impl Display for Trouble {
         match self {
             Trouble::Usage(text) | Trouble::Kit(text) | Trouble::Interrupted(text) => f.write_str(text),
             Trouble::NotRepeatable(why) => write!(f, "nothing was graded: {why}"),
-            Trouble::CompilerEnded { text, .. } => write!(f, "{text}, so nothing was graded"),
+            Trouble::CompilerEnded { text, is_certain, .. } => {
+                let next = if *is_certain { "" } else { "; if that happens again, it is this code" };
+                write!(f, "{text}, so nothing was graded{next}")
+            }
             Trouble::NeverStarts(text) => f.write_str(text),
             Trouble::Refused(refusals) => {
                 let words = reach::in_words(refusals);
