@@ -117,15 +117,6 @@ impl Code {
         // release: omit end
         *self == Code::STUDENT
     }
-
-    /// The modules of students that this code is made of in a lab, as in [`STUDENT_MODULES`].
-    pub(crate) fn students_modules(self, lab: &str) -> Vec<&'static str> {
-        let is_students = |module: &&str| match module.starts_with(Code::STUDENT.raft[0]) {
-            true => self.raft == Code::STUDENT.raft,
-            false => lab == SERVICE_LAB && self.service == Code::STUDENT.service,
-        };
-        STUDENT_MODULES.into_iter().filter(is_students).collect()
-    }
 }
 
 /// A copy of the kit, and where cargo puts what it builds from it.

@@ -25,7 +25,7 @@ const WORDS: [&str; 5] = ["getrandom::", "fastrand::", "SYS_getrandom", "/dev/ur
 ///
 /// [`Trouble::NotRepeatable`] with the line or the crate; also when a file cannot be read.
 pub(crate) fn refuse(kit: &Kit, code: Code, lab: &str) -> Result<(), Trouble> {
-    let modules: Vec<&str> = code.students_modules(lab).into_iter().collect();
+    let modules: Vec<&str> = code.students_modules(lab).collect();
     for module in &modules {
         refuse_lines(kit, module)?;
     }
