@@ -60,8 +60,26 @@ impl Binaries {
 
 /// Builds the programs that hold `tests`, each lab by itself: that of lab 2 needs nothing of lab 3. Cargo's
 /// progress, the compiler's errors and its warnings about students' crates go to standard error; with a `log`,
-/// the errors go there and all else is dropped.
+/// the errors go there and all else is dropped. Students' code that reaches for what it must not is refused.
 pub(crate) fn stages(
+    catalog: &Catalog,
+    kit: &Kit,
+    tests: &[&Test],
+    code: Code,
+    log: Option<&mut String>,
+) -> Result<Binaries, Trouble> {
+    for lab in tests.iter().map(|test| test.lab()).collect::<BTreeSet<&str>>() {
+        let refusals = reach::refusals(kit, code, lab)?;
+        if !refusals.is_empty() {
+            return Err(Trouble::Refused(refusals));
+        }
+        randomness::refuse(kit, code, lab)?;
+    }
+    whatever_it_reaches(catalog, kit, tests, code, log)
+}
+
+/// The same, and nothing is refused: how the staff's own catalogue is built, which holds what no student may write.
+pub(crate) fn whatever_it_reaches(
     catalog: &Catalog,
     kit: &Kit,
     tests: &[&Test],
@@ -74,12 +92,6 @@ pub(crate) fn stages(
         return Err(Trouble::Kit(format!("{target} is a file, where a folder is needed; move it away")));
     }
     let labs: BTreeSet<&str> = tests.iter().map(|test| test.lab()).collect();
-    for lab in &labs {
-        let refusals = reach::refusals(kit, code, lab)?;
-        if !refusals.is_empty() {
-            return Err(Trouble::Refused(refusals));
-        }
-    }
     let (programs, sources, root) = (BTreeMap::new(), BTreeMap::new(), kit.root().to_owned());
     let replay_suffix = code.suffix.to_owned();
     let mut binaries = Binaries { programs, sources, root, replay_suffix };
@@ -87,7 +99,6 @@ pub(crate) fn stages(
         let is_asked_for = |stage: &&Stage| tests.iter().any(|test| test.stage() == stage.id);
         let stages: Vec<&Stage> =
             catalog.stages.iter().filter(|stage| stage.lab() == lab).filter(is_asked_for).collect();
-        randomness::refuse(kit, code, lab)?;
         let source = kit.source(code, lab)?;
         let first_tests: Vec<&Test> =
             stages.iter().filter_map(|stage| catalog.tests_of(&stage.id).next()).collect();

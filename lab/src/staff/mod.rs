@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use labgrading::{Catalog, Test};
 
 use crate::args::{WhichRaft, parse_count};
-use crate::build::{self, Binaries};
+use crate::build::Binaries;
 use crate::kit::{Code, Kit};
 use crate::trouble::Trouble;
 use crate::{FAILED, PASSED};
@@ -121,6 +121,7 @@ pub(crate) fn build_laid_over(
 
 /// Builds, with the compiler's errors in `log` and a sign of life for those who watch.
 fn build_with_log(
+    build: Build,
     catalog: &Catalog,
     kit: &Kit,
     tests: &[&Test],
@@ -129,10 +130,13 @@ fn build_with_log(
 ) -> Result<Binaries, Trouble> {
     let spinner = ProgressBar::new_spinner().with_message("building");
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
-    let built = build::stages(catalog, kit, tests, code, Some(log));
+    let built = build(catalog, kit, tests, code, Some(log));
     spinner.finish_and_clear();
     built
 }
+
+/// [`crate::build::stages`], or the same without its refusals.
+type Build = fn(&Catalog, &Kit, &[&Test], Code, Option<&mut String>) -> Result<Binaries, Trouble>;
 
 /// What is in a folder, by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {

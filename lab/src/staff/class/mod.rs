@@ -226,7 +226,8 @@ impl Grader<'_> {
     /// Builds and runs `tests` of what has been laid over the work tree.
     fn run(&self, tests: &[&Test]) -> Result<Ran, Trouble> {
         let mut errors = String::new();
-        let mut build = || build_with_log(self.catalog, self.tree.kit(), tests, self.code, &mut errors);
+        let mut build =
+            || build_with_log(build::stages, self.catalog, self.tree.kit(), tests, self.code, &mut errors);
         let built = match build() {
             // What is the submission's doing happens again.
             Err(Trouble::CompilerEnded { is_certain: false, .. }) => build(),
