@@ -55,6 +55,11 @@ impl Diagnostic {
     }
 }
 
+/// What a compiler gets that has used up its CPU time, or is told to end, or ends itself for want of memory.
+const SIGXCPU: u32 = 24;
+const SIGTERM: u32 = 15;
+const SIGABRT: u32 = 6;
+
 /// Why cargo failed.
 pub(super) struct Failed {
     pub(super) trouble: Trouble,
@@ -156,21 +161,23 @@ fn failure(first_error: Option<FirstError>, said: Option<&str>) -> Failed {
 }
 
 /// The package at which a compiler has ended without an error of its own, and how it did, from what cargo says:
-/// "could not compile `labraft` (lib)", and below "(signal: 24, SIGXCPU: cpu time limit exceeded)".
+/// "could not compile `labraft` (lib)", and below "(signal: 6, SIGABRT: process abort signal)" or "(signal: 24)".
 fn compiler_that_ended(said: &str) -> Option<(&str, String)> {
     let (_, rest) = said.split_once("could not compile `")?;
     let (package, rest) = rest.split_once('`')?;
-    let ending = rest.rsplit_once("(signal: ").map(|(_, ending)| ending);
-    let how = match ending.and_then(|ending| ending.split_once(')')) {
-        Some((signal, _)) if signal.contains("SIGXCPU") => {
+    let signal = rest.rsplit_once("(signal: ").and_then(|(_, ending)| ending.split_once(')'));
+    let signal = signal.map(|(signal, _)| signal);
+    // Cargo has names for some signals, and for others the number alone.
+    let number = signal.and_then(|signal| signal.split(',').next()?.parse::<u32>().ok());
+    let how = match (number, signal) {
+        (Some(SIGXCPU), _) => {
             format!("has used {} s of CPU time, which is all it is given,", group::cpu_seconds())
         }
-        Some((signal, _)) if signal.contains("SIGTERM") => "was waited for in vain".into(),
-        Some((signal, _)) if said.contains("memory allocation of") || signal.contains("SIGABRT") => {
-            "ran out of memory".into()
-        }
-        Some((signal, _)) => format!("was ended by a signal ({signal})"),
-        None => "ended without saying why".into(),
+        (Some(SIGTERM), _) => "was waited for in vain".into(),
+        (Some(SIGABRT), _) => "ran out of memory".into(),
+        (_, Some(signal)) => format!("was ended by a signal ({signal})"),
+        (_, None) if said.contains("memory allocation of") => "ran out of memory".into(),
+        (_, None) => "ended without saying why".into(),
     };
     Some((package, how))
 }
@@ -218,6 +225,7 @@ mod tests {
         let ended = |how: &str| cargo(how).unwrap().1;
         assert_eq!(cargo("signal: 11, SIGSEGV: invalid memory reference").unwrap().0, "labraft");
         assert_eq!(ended("signal: 9, SIGKILL: kill"), "was ended by a signal (9, SIGKILL: kill)");
+        assert!(ended("signal: 24").contains("s of CPU time"));
         assert!(ended("signal: 24, SIGXCPU: cpu time limit exceeded").contains("s of CPU time"));
         assert_eq!(ended("signal: 6, SIGABRT: process abort signal"), "ran out of memory");
         assert_eq!(ended("exit status: 101"), "ended without saying why");
