@@ -36,8 +36,6 @@ pub struct Cluster {
     changed: (Duration, u64),
     /// When the window began in which the cluster can be expected to make progress.
     fair_since: Option<Duration>,
-    /// True until the last thread goes on that a stall has held up.
-    pub(crate) has_stalled: bool,
     /// How many commands were started so far, to tell them apart.
     pub(crate) commands: u64,
     pub(crate) storm_order: StormOrder,
@@ -95,7 +93,6 @@ impl Cluster {
             lossy_rules: Vec::new(),
             changed: (Duration::ZERO, 0),
             fair_since: None,
-            has_stalled: false,
             commands: 0,
             storm_order: storm,
             measures: BTreeMap::new(),
@@ -211,7 +208,7 @@ impl Cluster {
     /// going on, no message is held, and every call that was under way at the last change has returned.
     /// `None` while it has not begun.
     pub(crate) fn fair_window(&mut self) -> Option<Duration> {
-        let is_impaired = |member: &Member| member.is_paused || member.is_slow || member.has_stalls;
+        let is_impaired = |member: &Member| member.is_paused || member.is_slow;
         if !self.lossy_rules.is_empty()
             || self.members.iter().any(is_impaired)
             || !self.world.held().is_empty()

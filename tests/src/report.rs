@@ -92,8 +92,11 @@ fn held_up(trace: &Trace, end: Duration) -> Vec<String> {
     stalls.sort_by_key(|stall| stall.until);
     for stall in stalls.into_iter().rev() {
         let of_node = shown.iter().filter(|(other, _)| other.node == stall.node).count();
+        if shown.len() == STALLS_MAX || of_node == STALLS_OF_SERVER_MAX {
+            continue;
+        }
         let meanwhile = meanwhile(trace, stall);
-        if shown.len() < STALLS_MAX && of_node < STALLS_OF_SERVER_MAX && !meanwhile.is_empty() {
+        if !meanwhile.is_empty() {
             shown.push((stall, meanwhile));
         }
     }

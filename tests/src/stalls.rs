@@ -27,7 +27,6 @@ impl Cluster {
     /// Has a server's threads held up now and then, until [`Cluster::end_stalls`] or a crash.
     pub fn stall(&mut self, server: ServerId, stalls: Stalls) {
         self.members[server].has_stalls = true;
-        self.has_stalled = true;
         self.world().stall(node_of(server), Some(stalls));
         self.note_change();
     }
@@ -50,14 +49,10 @@ impl Cluster {
         }
     }
 
-    /// True while a thread of any server is held up.
-    pub(crate) fn stalls_go_on(&mut self) -> bool {
-        if self.has_stalled {
-            let is_stalled = |server| self.world().stalled_threads(node_of(server)) > 0;
-            self.has_stalled =
-                self.members.iter().any(|member| member.has_stalls) || (0..self.len()).any(is_stalled);
-        }
-        self.has_stalled
+    /// True until stalls have been ended everywhere, and the last thread goes on that one has held up.
+    pub(crate) fn stalls_go_on(&self) -> bool {
+        let is_stalled = |server| self.world().stalled_threads(node_of(server)) > 0;
+        self.members.iter().any(|member| member.has_stalls) || (0..self.len()).any(is_stalled)
     }
 
     /// Asks every server about itself again and again, beside all else, until what is returned is dropped. No

@@ -68,8 +68,8 @@ impl Node {
         }
     }
 
-    /// What a crash takes away: all but the disk. A paused or slow node, or one with stalls, comes back sound. The services are
-    /// returned: their destructors must not run while the nodes are being looked at.
+    /// What a crash takes away: all but the disk. A paused or slow node, or one with stalls, comes back sound.
+    /// The services are returned: their destructors must not run while the nodes are being looked at.
     pub(super) fn crash(&mut self) -> Option<Rc<Services>> {
         self.up = false;
         self.saved_since_sent = false;

@@ -319,12 +319,24 @@ impl Kernel {
     }
 
     fn stuck(&self, thread: &SimThread) -> Option<Stuck> {
-        let (waiting, at, since) = match thread.state {
-            State::Blocked { waiting, at, since } => (waiting, at, since),
-            State::Stalled { at, since } => (Waiting::Core, at, since),
+        let ((waiting_for, holder), at, since) = match thread.state {
+            State::Blocked { waiting, at, since } => (self.words_for(waiting), at, since),
+            State::Stalled { at, since } => {
+                (("a core, as the operating system holds it up".to_owned(), None), at, since)
+            }
             State::Ready | State::Killed => return None,
         };
-        let (waiting_for, holder) = match waiting {
+        Some(Stuck {
+            place: Place::new(self.describe_thread(thread), at),
+            waiting_for,
+            holder: holder.map(|holder| self.place(holder)),
+            since: Duration::from_nanos(since),
+        })
+    }
+
+    /// What a thread waits for, in words; for a lock, with who holds it.
+    fn words_for(&self, waiting: Waiting) -> (String, Option<Holder>) {
+        match waiting {
             Waiting::Lock { holder } => ("a lock".to_owned(), holder),
             Waiting::Sleep => ("its sleep to end".to_owned(), None),
             Waiting::Condvar => ("a condition variable".to_owned(), None),
@@ -337,14 +349,7 @@ impl Kernel {
                 None,
             ),
             Waiting::Disk => ("its disk".to_owned(), None),
-            Waiting::Core => ("a core, as the operating system holds it up".to_owned(), None),
-        };
-        Some(Stuck {
-            place: Place::new(self.describe_thread(thread), at),
-            waiting_for,
-            holder: holder.map(|holder| self.place(holder)),
-            since: Duration::from_nanos(since),
-        })
+        }
     }
 
     fn place(&self, holder: Holder) -> Place {

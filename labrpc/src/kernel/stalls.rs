@@ -14,7 +14,7 @@ use super::context::Yielded;
 use super::report::line;
 use super::threads::{NodeId, State, ThreadId};
 use super::timers::Action;
-use crate::record::{Event, Stall, What};
+use crate::record::{Stall, What};
 use crate::streams::{Purpose, Stream, nanos};
 
 /// How often, and for how long, the threads of a node are held up.
@@ -196,7 +196,7 @@ impl Kernel {
         let until = since.saturating_add(nanos(span));
         self.recorder.mix(u64::from(me.serial) << 32 ^ until);
         if self.recorder.is_recording() {
-            let stall = Stall {
+            let noted = self.recorder.take_stall(Stall {
                 node: self.my_node(),
                 thread: self.name_of(me),
                 after: chance.words(),
@@ -204,22 +204,14 @@ impl Kernel {
                 from: Duration::from_nanos(since),
                 until: Duration::from_nanos(until),
                 then: None,
-            };
-            self.note_stall(&stall);
-            let number = self.recorder.add_stall(stall);
-            self.threads.borrow_mut().get_mut(me).expect("it runs").noted_stall = Some(number);
+            });
+            self.threads.borrow_mut().get_mut(me).expect("it runs").noted_stall = noted;
             self.stalls_noted.set(self.stalls_noted.get() + 1);
         }
         self.threads.borrow_mut().get_mut(me).expect("it runs").state = State::Stalled { at, since };
         self.timers.borrow_mut().set(until, Action::Ready(me));
         let _held_up = HeldUp::new(self, self.my_node());
         self.suspend(Yielded::Paused);
-    }
-
-    /// Enters a stall into the trace. No observer is told: it would be told less when nothing is recorded.
-    fn note_stall(&self, stall: &Stall) {
-        let what = What::Stalled(stall);
-        self.recorder.take(&Event { at: stall.from, sequence: self.events.get(), what: &what });
     }
 
     /// Completes the record of the thread's last stall by what it did next.

@@ -51,21 +51,14 @@ pub(crate) enum ThreadName {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waiting {
     Sleep,
-    Lock {
-        holder: Option<Holder>,
-    },
+    Lock { holder: Option<Holder> },
     Condvar,
     Send,
     Receive,
     Select,
     Join,
-    Call {
-        kind: &'static str,
-        to: NodeId,
-    },
+    Call { kind: &'static str, to: NodeId },
     Disk,
-    /// To go on: see [`State::Stalled`].
-    Core,
 }
 
 /// Who holds a lock, and where it was taken.

@@ -7,7 +7,6 @@ use std::fmt::{self, Debug, Display};
 use std::time::Duration;
 
 use super::Recorder;
-use super::trace::Stall;
 use crate::disk::Bytes;
 use crate::kernel::{NodeId, Stalls};
 use crate::streams::nanos;
@@ -117,8 +116,6 @@ pub enum What<'a> {
         /// How often and for how long; `None` ends it.
         stalls: Option<&'a Stalls>,
     },
-    /// A thread is held up. It stands in traces, and no observer is told.
-    Stalled(&'a Stall),
     /// A node's clock changed its rate.
     ClockRate {
         /// Which.
@@ -242,7 +239,6 @@ impl What<'_> {
                 let span = stalls.map(|stalls| stalls.span.clone()).unwrap_or_default();
                 recorder.mix(nanos(span.start) ^ nanos(span.end).rotate_left(32));
             }
-            What::Stalled(_) => {}
             What::ClockRate { node: drifting, rate } => node(12, drifting, rate),
             What::Network { text } => recorder.mix_bytes(text.as_bytes()),
             What::Note { .. } => {}

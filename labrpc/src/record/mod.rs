@@ -53,9 +53,9 @@ impl Recorder {
 
     /// Takes down one event.
     pub(crate) fn take(&self, event: &Event<'_>) {
-        // Lines for the trace, and stalls in words, are written only while one is recorded, and a run must hash alike with and
+        // Lines for the trace are written only while one is recorded, and a run must hash alike with and
         // without it.
-        if !matches!(event.what, What::Note { .. } | What::Stalled(_)) {
+        if !matches!(event.what, What::Note { .. }) {
             self.mix(event.at.as_nanos() as u64);
             event.what.mix_into(self);
         }
@@ -73,11 +73,13 @@ impl Recorder {
         self.rows.is_some()
     }
 
-    /// Takes down a stall, and returns its number.
-    pub(crate) fn add_stall(&self, stall: Stall) -> usize {
+    /// Takes down a stall while rows are recorded, and returns its number. It is no event: there would be fewer
+    /// of those when nothing is recorded.
+    pub(crate) fn take_stall(&self, stall: Stall) -> Option<usize> {
+        self.rows.as_ref()?.borrow_mut().push(Row::of_stall(&stall));
         let mut stalls = self.stalls.borrow_mut();
         stalls.push(stall);
-        stalls.len() - 1
+        Some(stalls.len() - 1)
     }
 
     /// The thread of a stall has gone on, with the operation at `line`.

@@ -37,7 +37,6 @@ impl RowKind {
             What::Delivered(_) | What::Saved { .. } | What::NodeStarted { .. } | What::NodeCrashed { .. } => {
                 RowKind::Change
             }
-            What::Stalled(_) => RowKind::Stall,
             _ => RowKind::Other,
         }
     }
@@ -123,6 +122,12 @@ impl Row {
         Row { at: event.at, node, kind: RowKind::of(event.what), text }
     }
 
+    pub(super) fn of_stall(stall: &Stall) -> Row {
+        let Stall { node, thread, after, line, from, until, .. } = stall;
+        let text = format!("{thread} is held up for {:.1?} {after} {line}", *until - *from);
+        Row { at: *from, node: *node, kind: RowKind::Stall, text: Text::Plain(text) }
+    }
+
     /// What kind of thing it tells.
     pub fn kind(&self) -> RowKind {
         self.kind
@@ -159,13 +164,6 @@ fn text_of(what: &What<'_>) -> (NodeId, Text) {
             node,
             format!("stalls: threads are held up for {:?} to {:?}", stalls.span.start, stalls.span.end),
         ),
-        What::Stalled(stall) => {
-            let span = stall.until - stall.from;
-            plain(
-                stall.node,
-                format!("{} is held up for {span:.1?} {} {}", stall.thread, stall.after, stall.line),
-            )
-        }
         What::ClockRate { node, rate } => plain(node, format!("clock shows {rate} ns per ms")),
         What::Network { text } => plain(NodeId::TESTER, format!("network: {text}")),
         What::Note { node, text } => plain(node, text.to_owned()),
