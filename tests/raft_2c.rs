@@ -16,7 +16,7 @@ mod stalls;
 use std::time::Duration;
 
 use labrpc::{Effect, InFlight, Leg, Links, Moment, Rule, long_reordering};
-use tests::{Cluster, Mix, graded, node_of};
+use tests::{Cluster, LEADER_WITHIN, Mix, graded, node_of};
 
 /// All servers crash and come back, one by one and together; nothing is lost.
 #[test]
@@ -346,6 +346,9 @@ fn votes_survive() {
         for _ in 0..8 {
             two_ask_one(cluster);
         }
+        for _ in 0..6 {
+            sleeper_stands(cluster);
+        }
     });
 }
 
@@ -378,6 +381,45 @@ fn two_ask_one(cluster: &mut Cluster) {
         }
         cluster.start1(voter);
     }
+    cluster.heal();
+    cluster.one(3);
+}
+
+/// A server sleeps through an election, and wakes up when the voter that decided it has crashed and come back:
+/// now it stands in the term of that election itself. No message is named here, and no save: it does not matter
+/// in which of them a server puts its vote.
+fn sleeper_stands(cluster: &mut Cluster) {
+    let first = cluster.check_one_leader();
+    let other = 1 + cluster.faults().below(2) as usize;
+    let (sleeper, voter) = ((first + other) % 3, (first + 3 - other) % 3);
+    // Cut off, or it would find all that was said when it wakes up.
+    cluster.disconnect(sleeper);
+    cluster.pause(sleeper);
+    cluster.restart(first);
+    let leads = |cluster: &Cluster, server| cluster.get_state(server).is_some_and(|(_, is_leader)| is_leader);
+    let asked = cluster.now();
+    let won = loop {
+        let won = [first, voter].into_iter().find(|&server| leads(cluster, server));
+        if won.is_some() || cluster.now() - asked > LEADER_WITHIN {
+            break won;
+        }
+        cluster.sleep(Duration::from_millis(1));
+    };
+    if let Some(winner) = won {
+        let voter = if winner == first { voter } else { first };
+        cluster.crash_with(voter, InFlight::Delivered);
+        cluster.disconnect(winner);
+        cluster.start1(voter);
+        cluster.connect(sleeper);
+        cluster.resume(sleeper);
+        // Two leaders of one term show when they are asked.
+        let woken = cluster.now();
+        while cluster.now() - woken < Duration::from_secs(1) && !leads(cluster, sleeper) {
+            leads(cluster, winner);
+            cluster.sleep(Duration::from_millis(5));
+        }
+    }
+    cluster.resume(sleeper);
     cluster.heal();
     cluster.one(3);
 }

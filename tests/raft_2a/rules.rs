@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use labraft::{RequestVoteReply, Term};
 use tests::{
-    Arrived, DEPOSED_WITHIN, FIRST_HEARTBEAT, Finding, POLL_INTERVAL, SILENCE_MAX, Script, graded_script,
-    heartbeat, vote_request,
+    Arrived, DEPOSED_WITHIN, FIRST_HEARTBEAT, Finding, HeardOften, POLL_INTERVAL, SILENCE_MAX, Script,
+    graded_script, heartbeat, vote_request,
 };
 
 const ONE_VOTE: &str = "a server votes for at most one candidate in a term (Raft 5.2)";
@@ -138,7 +138,22 @@ fn stands_for_election() {
                 ),
             ));
         }
+        check_asks_everybody(script);
     });
+}
+
+/// A candidate cannot know who is going to vote for it.
+fn check_asks_everybody(script: &mut Script) {
+    for peer in [1, 2] {
+        let asked = |arrived: &Arrived| arrived.peer == peer && arrived.is_candidacy_after(0);
+        if script.next_request(SILENCE_MAX, asked).is_none() {
+            script.fail(Finding::liveness(
+                "a candidate asks all other servers for their votes (Raft 5.2)",
+                "S0, which stands again and again, asks S1 and S2 each time",
+                format!("S0 has not asked S{peer} for {} s", SILENCE_MAX.as_secs()),
+            ));
+        }
+    }
 }
 
 /// What is to be expected of seven time-outs, and how likely it is that they look equal all the same: of
@@ -235,6 +250,8 @@ fn leader_steps_down() {
                 format!("S0 says that it is in term {now}, leader: {is_leader}"),
             ));
         }
+        // And like any follower it stands when it hears nothing.
+        script.wait_for_candidate(later);
     });
 }
 
@@ -260,21 +277,13 @@ fn refused_candidate_adopts() {
 #[test]
 fn heartbeats_hold_off() {
     graded_script("2a::heartbeats_hold_off", 3, |script| {
-        let time_outs = script.watch_time_outs();
-        let (interval, term) = (time_outs.interval(), time_outs.term + 10);
-        script.append_entries(1, heartbeat(term, 1));
-        script.forget();
-        for _ in 0..time_outs.rounds() {
-            script.sleep(interval);
-            script.append_entries(1, heartbeat(term, 1));
-        }
-        if let Some(stand) = candidacy_after(script, term) {
-            script.fail(Finding::liveness(
-                "a server that hears its leader does not stand for election (Raft 5.2)",
-                format!("S0 stays in term {term}, as a heartbeat comes every {interval:.0?}"),
-                format!("S0 stood for election in term {}", stand.request.term()),
-            ));
-        }
+        script.check_holds_off(
+            "a server that hears its leader does not stand for election (Raft 5.2)",
+            &HeardOften { happens: "a heartbeat comes", meanwhile: "" },
+            |script, term| {
+                script.append_entries(1, heartbeat(term, 1));
+            },
+        );
     });
 }
 

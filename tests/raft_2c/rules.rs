@@ -119,7 +119,17 @@ fn replaced_entries_survive() {
                 "S0 voted for it",
             ));
         }
+        check_replaced_by_as_many(script);
     });
+}
+
+/// The log is as long as before, and other entries are in it.
+fn check_replaced_by_as_many(script: &Script) {
+    let term = script.lead(2);
+    script.append_entries(2, append(term, 2, (1, 1), &[term], 0));
+    check_log(script, &[1, term]);
+    script.restart();
+    check_log(script, &[1, term]);
 }
 
 /// What a leader counts itself for is on its own disk too.

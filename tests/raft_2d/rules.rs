@@ -10,8 +10,8 @@ use std::time::Duration;
 use labraft::{ApplyMsg, InstallSnapshotArgs, RequestVoteArgs, Term};
 use labrpc::Moment;
 use tests::{
-    Arrived, Finding, FollowerLog, Request, Script, append, command, graded_script, heartbeat, snapshot,
-    vote_request,
+    Arrived, Finding, FollowerLog, HeardOften, Request, Script, append, command, graded_script, heartbeat,
+    snapshot, vote_request,
 };
 
 /// Why, what the entries follow (index and term), their terms, and whether they are to be accepted.
@@ -134,6 +134,7 @@ fn snapshot_is_installed() {
 #[test]
 fn old_snapshot_ignored() {
     graded_script("2d::old_snapshot_ignored", 3, |script| {
+        script.snapshot_at(7);
         script.append_entries(1, append(3, 1, (0, 0), &[3; 6], 5));
         script.wait_applied(5);
         script.install_snapshot(1, snapshot(3, 1, (2, 3)));
@@ -150,6 +151,44 @@ fn old_snapshot_ignored() {
                 format!("the service received {indexes:?}"),
             ));
         }
+        script.wait_for_cut(7);
+        script.restart();
+        check_old_snapshot_after_restart(script);
+    });
+}
+
+/// S0 has come back with a snapshot up to entry 7, and knows no more: that much is committed for certain.
+fn check_old_snapshot_after_restart(script: &Script) {
+    let before = script.disk_snapshot();
+    let term = script.lead(1);
+    script.install_snapshot(1, snapshot(term, 1, (5, 3)));
+    script.sleep(Duration::from_millis(50));
+    let covered = script.disk().last_included.0;
+    let older: Vec<usize> = script.applied().iter().map(index_of).filter(|&index| index < 7).collect();
+    if covered != 7 || script.disk_snapshot() != before || !older.is_empty() {
+        script.fail(Finding::safety(
+            NOT_BACK,
+            "S0, which has come back with a snapshot up to entry 7, ignores one up to entry 5",
+            format!("S0's disk has a snapshot up to entry {covered}, and its service received {older:?}"),
+        ));
+    }
+}
+
+/// A leader that sends its snapshot holds elections off like one that sends entries, also when the snapshot brings
+/// nothing new.
+#[test]
+fn snapshots_hold_off() {
+    graded_script("2d::snapshots_hold_off", 3, |script| {
+        script.check_holds_off(
+            "a snapshot of the current leader resets the election timer (Raft 5.2, 7)",
+            &HeardOften {
+                happens: "its leader sends its snapshot",
+                meanwhile: ", while its leader was sending it a snapshot",
+            },
+            |script, term| {
+                script.install_snapshot(1, snapshot(term, 1, (4, term)));
+            },
+        );
     });
 }
 

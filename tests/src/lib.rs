@@ -58,4 +58,4 @@ pub use self::run::{Body, ScriptBody, run_unjudged};
 pub use self::script::{Arrived, Script};
 pub use self::server::{node_of, server_of};
 pub use self::storm::Mix;
-pub use self::timer::TimeOuts;
+pub use self::timer::{HeardOften, TimeOuts};

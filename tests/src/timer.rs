@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use labraft::{ServerId, Term};
 
+use crate::finding::Finding;
 use crate::parts::heartbeat;
 use crate::script::{STANDS_WITHIN, Script};
 
@@ -47,6 +48,15 @@ impl TimeOuts {
     }
 }
 
+/// What a follower hears often, in the words of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct HeardOften {
+    /// "a heartbeat comes"
+    pub happens: &'static str,
+    /// ", while its leader ...", or nothing.
+    pub meanwhile: &'static str,
+}
+
 impl Script {
     /// Watches S0 stand a dozen times after it has heard a leader.
     pub fn watch_time_outs(&mut self) -> TimeOuts {
@@ -62,6 +72,28 @@ impl Script {
             seen.term = args.term + 10;
         }
         seen
+    }
+
+    /// S1 leads, and `speak` has it say something to S0 often enough to hold off any election, for longer than
+    /// S0 was seen to wait. Fails the run when S0 stands all the same: `rule` is broken, although S0 heard so
+    /// often of `what`.
+    pub fn check_holds_off(&mut self, rule: &str, what: &HeardOften, speak: impl Fn(&Script, Term)) {
+        let time_outs = self.watch_time_outs();
+        let (interval, term) = (time_outs.interval(), time_outs.term + 10);
+        self.append_entries(1, heartbeat(term, 1));
+        self.forget();
+        for _ in 0..time_outs.rounds() {
+            self.sleep(interval);
+            speak(self, term);
+        }
+        let stand = self.arrived().into_iter().find(|arrived| arrived.is_candidacy_after(term));
+        if let Some(stand) = stand {
+            self.fail(Finding::liveness(
+                rule,
+                format!("S0 stays in term {term}, as {} every {interval:.0?}", what.happens),
+                format!("S0 stood for election in term {}{}", stand.request.term(), what.meanwhile),
+            ));
+        }
     }
 
     /// `peer` speaks as the leader of a term above S0's own; returns that term. After a start a script goes
