@@ -2,10 +2,12 @@
 //!
 //! Kit-owned.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use labgrading::source_hash;
+use labgrading::{files_under, source_hash};
 
 use crate::trouble::Trouble;
 
@@ -165,4 +167,39 @@ impl Kit {
         let raft = hash(code.raft)?;
         Ok(if lab == SERVICE_LAB { format!("{raft}-{}", hash(code.service)?) } else { raft })
     }
+
+    /// The Rust files of modules, in the order of their paths.
+    pub(crate) fn files_of(&self, modules: &BTreeSet<&str>) -> Result<Vec<SourceFile>, Trouble> {
+        let mut files = Vec::new();
+        for module in modules {
+            let (folder, _) = module.rsplit_once('/').expect("modules lie in folders");
+            let folder = self.root.join(folder);
+            let mut all = files_under(&folder).map_err(|error| Trouble::file("read", &folder, &error))?;
+            all.sort();
+            for file in all {
+                let path =
+                    file.strip_prefix(&self.root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+                if is_of_module(&path, module) && path.ends_with(".rs") {
+                    let bytes = std::fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
+                    files.push(SourceFile { path, text: String::from_utf8_lossy(&bytes).into_owned() });
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Cargo, to be run on this copy.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        cargo
+    }
+}
+
+/// A file of somebody's code.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFile {
+    /// Its path in the kit.
+    pub(crate) path: String,
+    pub(crate) text: String,
 }

@@ -5,12 +5,9 @@
 //! to thread of the process. Where neither the source nor the manifest shows it, a run is found out when it is
 //! repeated.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use labgrading::files_under;
-
-use crate::kit::{Code, Kit, STUDENT_CRATES};
+use crate::kit::{Kit, STUDENT_CRATES, SourceFile};
 use crate::trouble::Trouble;
 
 /// The crates at the root of it: all others that ask the operating system use one of these.
@@ -19,37 +16,20 @@ const CRATES: [&str; 2] = ["getrandom", "fastrand"];
 /// What shows in the source.
 const WORDS: [&str; 5] = ["getrandom::", "fastrand::", "SYS_getrandom", "/dev/urandom", "/dev/random"];
 
-/// Refuses the students' part of `code` in a lab if it asks the operating system for random numbers.
+/// Refuses students' files, and the crates that they are in, if these ask the operating system for random numbers.
 ///
 /// # Errors
 ///
-/// [`Trouble::NotRepeatable`] with the line or the crate; also when a file cannot be read.
-pub(crate) fn refuse(kit: &Kit, code: Code, lab: &str) -> Result<(), Trouble> {
-    let modules: Vec<&str> = code.students_modules(lab).collect();
-    for module in &modules {
-        refuse_lines(kit, module)?;
-    }
-    for package in STUDENT_CRATES {
-        if modules.iter().any(|module| module.starts_with(&format!("{package}/"))) {
-            refuse_crates(kit, package)?;
+/// [`Trouble::NotRepeatable`] with the line or the crate; also when cargo cannot be run.
+pub(crate) fn refuse(kit: &Kit, files: &[SourceFile]) -> Result<(), Trouble> {
+    for SourceFile { path, text } in files {
+        if let Some((number, words)) = line_in(text) {
+            return Err(refused(&format!("line {number} of {path} uses `{words}`")));
         }
     }
-    Ok(())
-}
-
-fn refuse_lines(kit: &Kit, module: &str) -> Result<(), Trouble> {
-    let (file, folder) = (kit.root().join(format!("{module}.rs")), kit.root().join(module));
-    let mut files = if file.is_file() { vec![file] } else { Vec::new() };
-    if folder.is_dir() {
-        files.extend(files_under(&folder).map_err(|error| Trouble::file("read", &folder, &error))?);
-    }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
-    files.sort();
-    for file in files {
-        let bytes = fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-        if let Some((number, words)) = line_in(&String::from_utf8_lossy(&bytes)) {
-            let name = file.strip_prefix(kit.root()).unwrap_or(&file).display();
-            return Err(refused(&format!("line {number} of {name} uses `{words}`")));
+    for package in STUDENT_CRATES {
+        if files.iter().any(|file| file.path.starts_with(&format!("{package}/"))) {
+            refuse_crates(kit, package)?;
         }
     }
     Ok(())
@@ -74,8 +54,8 @@ fn has(code: &str, words: &str) -> bool {
 
 /// Asks cargo what a crate of the student's is built from.
 fn refuse_crates(kit: &Kit, package: &str) -> Result<(), Trouble> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(kit.root()).stdin(Stdio::null());
+    let mut cargo = kit.cargo();
+    cargo.stdin(Stdio::null());
     cargo.args(["tree", "--quiet", "--package", package, "--edges", "normal"]);
     cargo.args(["--prefix", "depth", "--no-dedupe", "--format", " {p}"]);
     let output = cargo.output().map_err(|error| Trouble::Kit(format!("cargo cannot be run: {error}")))?;

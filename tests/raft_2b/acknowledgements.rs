@@ -6,11 +6,67 @@
 use std::time::Duration;
 
 use labgrading::Class;
-use labraft::Term;
+use labraft::{Index, Term};
+use labrpc::sync::{Arc, Mutex};
 use tests::{Finding, FollowerLog, Request, Script, append, command, heartbeat};
+
+use super::{COMMITTED, check_applied_up_to};
+
+/// The logs of the played servers.
+type Logs = Arc<Mutex<Vec<FollowerLog>>>;
 
 /// A term far above any that S0 can have stood in by itself.
 const TERM: Term = 1_000;
+
+pub(super) fn ack_for_what_was_sent(script: &mut Script) {
+    let logs = script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
+    script.elect();
+    script.silence(2);
+    hold_an_answer(script, &logs);
+    let stored = logs.lock()[0].terms.len();
+    // Nothing that S0 sends from now on arrives anywhere.
+    script.lose_requests();
+    script.start_as_leader(&command("b"));
+    script.start_as_leader(&command("c"));
+    script.sleep(Duration::from_millis(50));
+    script.release_held();
+    script.wait_applied(stored);
+    script.sleep(Duration::from_millis(200));
+    let rule = "an answer counts for the entries that were sent, not for those added since (Raft 5.3)";
+    check_applied_up_to(script, stored, rule, "S1 has answered for no more");
+}
+
+pub(super) fn ack_of_earlier_term(script: &mut Script) {
+    let empty = FollowerLog::default();
+    let logs = script.answer_appends_truthfully(&[empty.clone(), empty.clone(), empty.clone(), empty]);
+    let first = script.elect();
+    // S0 has at least four entries; only S1 gets them, and its answer is held.
+    [2, 3, 4].iter().for_each(|&peer| script.silence(peer));
+    for index in 1..=3 {
+        script.start_as_leader(&command(&format!("old{index}")));
+    }
+    hold_an_answer(script, &logs);
+    let old = logs.lock()[0].terms.len();
+    check_applied_up_to(script, 0, COMMITTED, "S0 has heard from no server but S1, of five");
+    let (_, third) = replace_and_lead_again(script, &logs, first, old);
+    script.sleep(Duration::from_millis(200));
+    let why = "only S0 and S3, of five, have stored what follows entry 1";
+    check_applied_up_to(script, 1, COMMITTED, why);
+    // Now the old answer arrives.
+    script.release_held();
+    script.sleep(Duration::from_millis(300));
+    let applied = script.applied().len();
+    if applied > 1 {
+        script.fail(Finding::safety(
+            "an answer counts for the leader that asked, in its term (Raft 5.3)",
+            format!("S0, leading term {third}, does not count what S1 answered to it in term {first}: {why}"),
+            format!("S0, leading term {third}, applied entries 2 to {applied} when S1's answer of term {first} arrived"),
+        ));
+    }
+    // Whoever can be reached again stores them, and they are committed.
+    script.end_rules();
+    script.wait_applied(old);
+}
 
 /// S1 acknowledges entries to S0, another leader replaces them, and S0 leads again: what S1 has stored by then
 /// S0 cannot know.
@@ -26,19 +82,7 @@ pub(super) fn match_of_earlier_term(script: &mut Script) {
     }
     script.sleep(Duration::from_millis(300));
     let old = logs.lock()[0].terms.len();
-    // Another leader replaces them, on S0 and S1, by one entry of its own term.
-    let second = first + 5;
-    script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
-    *logs.lock() = vec![FollowerLog::new(&[second], true); 4];
-    // S0 leads again, with as many new entries, which only S3 stores.
-    script.end_rules();
-    script.forget();
-    let third = script.elect_after(second);
-    logs.lock().iter_mut().for_each(|log| log.terms = vec![second]);
-    [1, 2, 4].iter().for_each(|&peer| script.lose_requests_to(peer));
-    for index in 2..=old {
-        script.start_as_leader(&command(&format!("new{index}")));
-    }
+    let (second, third) = replace_and_lead_again(script, &logs, first, old);
     script.sleep(Duration::from_millis(500));
     let applied = script.applied().len();
     if applied > 1 {
@@ -118,6 +162,44 @@ pub(super) fn acknowledged_once(script: &mut Script) {
             format!("S0 sent S2 {again} entries, each of the {ENTRIES} about {} times: is next_index set back when a call is not answered?", again / ENTRIES),
         ));
     }
+}
+
+/// Another leader replaces what S0 and S1 have by one entry of its own term. Then S0 leads again, with as many
+/// entries as it `had`, and all but the first only S3 stores. Returns the term of the other leader, and S0's.
+fn replace_and_lead_again(script: &mut Script, logs: &Logs, after: Term, had: Index) -> (Term, Term) {
+    let second = after + 5;
+    script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
+    *logs.lock() = vec![FollowerLog::new(&[second], true); 4];
+    script.end_rules();
+    script.forget();
+    let third = script.elect_after(second);
+    logs.lock().iter_mut().for_each(|log| log.terms = vec![second]);
+    [1, 2, 4].iter().for_each(|&peer| script.lose_requests_to(peer));
+    for index in 2..=had {
+        script.start_as_leader(&command(&format!("new{index}")));
+    }
+    (second, third)
+}
+
+/// Has S1 store an entry, and its answer held. A leader that waits for an answer before it sends more may
+/// be waiting for that to a heartbeat just then, so this may take a few tries.
+fn hold_an_answer(script: &Script, logs: &Logs) {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        script.sleep(Duration::from_millis(137));
+        script.hold_replies(1);
+        let started = script.start_as_leader(&command("a"));
+        script.sleep(Duration::from_millis(30));
+        if logs.lock()[0].terms.len() >= started.index {
+            return;
+        }
+        script.stop_holding(1);
+    }
+    script.fail(Finding::liveness(
+        "a leader sends each new entry at once (Raft 5.3)",
+        "S1 gets one of twenty commands within 30 ms",
+        "S1 got none of them in time",
+    ));
 }
 
 /// How many requests of S0's arrive at `peer` in the next `span`.

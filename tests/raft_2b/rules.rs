@@ -9,7 +9,6 @@ mod refusals;
 use std::time::Duration;
 
 use labraft::{AppendEntriesArgs, AppendEntriesReply, ApplyMsg, RequestVoteArgs, RequestVoteReply, Term};
-use labrpc::sync::{Arc, Mutex};
 use tests::{
     Arrived, Finding, FollowerLog, HeardOften, Request, SILENCE_MAX, Script, append, command, entries,
     graded_script, heartbeat, vote_request,
@@ -387,91 +386,13 @@ fn figure_8_rule() {
 /// An answer counts for what was sent, not for what the leader's log has become since.
 #[test]
 fn ack_for_what_was_sent() {
-    graded_script("2b::ack_for_what_was_sent", 3, |script| {
-        let logs = script.answer_appends_truthfully(&[FollowerLog::default(), FollowerLog::default()]);
-        script.elect();
-        script.silence(2);
-        hold_an_answer(script, &logs);
-        let stored = logs.lock()[0].terms.len();
-        // Nothing that S0 sends from now on arrives anywhere.
-        script.lose_requests();
-        script.start_as_leader(&command("b"));
-        script.start_as_leader(&command("c"));
-        script.sleep(Duration::from_millis(50));
-        script.release_held();
-        script.wait_applied(stored);
-        script.sleep(Duration::from_millis(200));
-        let rule = "an answer counts for the entries that were sent, not for those added since (Raft 5.3)";
-        check_applied_up_to(script, stored, rule, "S1 has answered for no more");
-    });
+    graded_script("2b::ack_for_what_was_sent", 3, acknowledgements::ack_for_what_was_sent);
 }
 
 /// An answer from a term that S0 led earlier says nothing about the log that it leads with now.
 #[test]
 fn ack_of_earlier_term() {
-    graded_script("2b::ack_of_earlier_term", 5, |script| {
-        let empty = FollowerLog::default();
-        let logs = script.answer_appends_truthfully(&[empty.clone(), empty.clone(), empty.clone(), empty]);
-        let first = script.elect();
-        // S0 has at least four entries; only S1 gets them, and its answer is held.
-        [2, 3, 4].iter().for_each(|&peer| script.silence(peer));
-        for index in 1..=3 {
-            script.start_as_leader(&command(&format!("old{index}")));
-        }
-        hold_an_answer(script, &logs);
-        let old = logs.lock()[0].terms.len();
-        check_applied_up_to(script, 0, COMMITTED, "S0 has heard from no server but S1, of five");
-        // Another leader replaces them, on S0 and S1, by one entry of its own term.
-        let second = first + 5;
-        script.append_entries(4, append(second, 4, (0, 0), &[second], 0));
-        *logs.lock() = vec![FollowerLog::new(&[second], true); 4];
-        // S0 leads again, with as many new entries, which only S3 stores; then the old answer arrives.
-        script.end_rules();
-        script.forget();
-        let third = script.elect_after(second);
-        logs.lock().iter_mut().for_each(|log| log.terms = vec![second]);
-        [1, 2, 4].iter().for_each(|&peer| script.lose_requests_to(peer));
-        for index in 2..=old {
-            script.start_as_leader(&command(&format!("new{index}")));
-        }
-        script.sleep(Duration::from_millis(200));
-        let why = "only S0 and S3, of five, have stored what follows entry 1";
-        check_applied_up_to(script, 1, COMMITTED, why);
-        script.release_held();
-        script.sleep(Duration::from_millis(300));
-        let applied = script.applied().len();
-        if applied > 1 {
-            script.fail(Finding::safety(
-                "an answer counts for the leader that asked, in its term (Raft 5.3)",
-                format!("S0, leading term {third}, does not count what S1 answered to it in term {first}: {why}"),
-                format!("S0, leading term {third}, applied entries 2 to {applied} when S1's answer of term {first} arrived"),
-            ));
-        }
-        // Whoever can be reached again stores them, and they are committed.
-        script.end_rules();
-        script.wait_applied(old);
-    });
-}
-
-/// Has S1 store an entry, and its answer held. A leader that waits for an answer before it sends more may
-/// be waiting for that to a heartbeat just then, so this may take a few tries.
-fn hold_an_answer(script: &Script, logs: &Arc<Mutex<Vec<FollowerLog>>>) {
-    const TRIES: usize = 20;
-    for _ in 0..TRIES {
-        script.sleep(Duration::from_millis(137));
-        script.hold_replies(1);
-        let started = script.start_as_leader(&command("a"));
-        script.sleep(Duration::from_millis(30));
-        if logs.lock()[0].terms.len() >= started.index {
-            return;
-        }
-        script.stop_holding(1);
-    }
-    script.fail(Finding::liveness(
-        "a leader sends each new entry at once (Raft 5.3)",
-        "S1 gets one of twenty commands within 30 ms",
-        "S1 got none of them in time",
-    ));
+    graded_script("2b::ack_of_earlier_term", 5, acknowledgements::ack_of_earlier_term);
 }
 
 /// A leader that is refused because of a later term steps down, and does not go on looking for the place

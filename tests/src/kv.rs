@@ -93,8 +93,7 @@ impl KvCluster {
         let calls = Calls::new(servers);
         watch.show_first(calls.clone());
         let snapshots = Rc::new(SnapshotCount::new(servers, limit.unwrap_or(0)));
-        let counting = snapshots.clone();
-        watch.tell_of_saves(move |server, is_snapshot| counting.saved(server, is_snapshot));
+        watch.show_first(snapshots.clone());
         let serve = service(world.clone(), watch.clone(), snapshots.clone(), limit);
         let servers = Cluster::new(world, servers, watch, storm, Above::Tested(Rc::new(serve)));
         let record = Rc::new(RefCell::new(Record::new(calls.clone())));

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use labgrading::Class;
 use labraft::ServerId;
-use labrpc::Disk;
+use labrpc::{Disk, Event, Observer, What};
 
 use crate::finding::Finding;
 use crate::kv::{KvCluster, Pending};
 use crate::limits::{LET_GO_WITHIN, POLL_INTERVAL};
-use crate::server::node_of;
+use crate::server::server_of;
 
 /// By then every server has applied what there is: a follower hears of it with the next heartbeat.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -51,15 +51,18 @@ impl SnapshotCount {
     pub(crate) fn installed(&self, server: ServerId) {
         self.servers.borrow_mut()[server].in_a_row = 0;
     }
+}
 
-    /// The server has saved something, and with it perhaps a snapshot.
-    pub(crate) fn saved(&self, server: ServerId, is_snapshot: bool) {
-        let counted = &mut self.servers.borrow_mut()[server];
+impl Observer for SnapshotCount {
+    fn observe(&self, event: &Event<'_>) {
+        let What::Saved { node, blob, .. } = event.what else { return };
+        let mut servers = self.servers.borrow_mut();
+        let Some(counted) = servers.get_mut(server_of(*node)) else { return };
         let before = counted.log_bytes;
-        counted.log_bytes = Disk::simulated(node_of(server)).bytes_without_blob();
+        counted.log_bytes = Disk::simulated(*node).bytes_without_blob();
         if before.max(counted.log_bytes) >= self.limit / 2 {
             counted.in_a_row = 0;
-        } else if is_snapshot {
+        } else if blob.is_some() {
             counted.in_a_row += 1;
             counted.most = counted.most.max(counted.in_a_row);
         }

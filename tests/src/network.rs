@@ -135,13 +135,9 @@ impl Cluster {
     }
 
     /// The moment after a server has sent this. Where servers have messages of their own it is told by what
-    /// the message does: a reply of these kinds is a promise, and follows a save.
+    /// the message does.
     pub fn sent(&self, leg: Leg, kind: &'static str) -> Moment {
-        match leg {
-            _ if self.is_readable() => Moment::Sent { leg, kind },
-            Leg::Reply => Moment::SentAfterSave,
-            Leg::Request => Moment::SentAny,
-        }
+        if self.is_readable() { Moment::Sent { leg, kind } } else { sent_by_deed(leg) }
     }
 
     fn set_connected(&mut self, server: ServerId, is_connected: bool) {
@@ -234,5 +230,14 @@ impl Cluster {
         self.members[server].is_slow |= !delay.is_empty();
         self.world().set_disk_delay(node_of(server), delay);
         self.note_change();
+    }
+}
+
+/// The moment after a server has sent a message that the test cannot name: a reply between servers is a promise, and
+/// follows a save.
+pub(crate) fn sent_by_deed(leg: Leg) -> Moment {
+    match leg {
+        Leg::Reply => Moment::SentAfterSave,
+        Leg::Request => Moment::SentAny,
     }
 }

@@ -27,13 +27,9 @@ pub(crate) struct Watch {
     is_on: Cell<bool>,
     /// How many times `start` has returned where a command stands.
     started: Cell<usize>,
-    /// Another observer, which sees every event before it is judged.
-    first: RefCell<Option<Rc<dyn Observer>>>,
-    /// Told of each save: by which server, and whether with a snapshot.
-    saves: RefCell<Option<Box<ToldOfSave>>>,
+    /// Other observers, which see every event before it is judged.
+    before: RefCell<Vec<Rc<dyn Observer>>>,
 }
-
-type ToldOfSave = dyn Fn(ServerId, bool);
 
 struct Inner {
     checks: Checks,
@@ -62,21 +58,14 @@ impl Watch {
             is_readable: Cell::new(true),
             is_on: Cell::new(true),
             started: Cell::default(),
-            first: RefCell::default(),
-            saves: RefCell::default(),
+            before: RefCell::default(),
         }
     }
 
     /// Has `observer` see every event from now on, before it is judged.
     #[cfg(feature = "kv")]
     pub(crate) fn show_first(&self, observer: Rc<dyn Observer>) {
-        *self.first.borrow_mut() = Some(observer);
-    }
-
-    /// Calls `told` whenever a server has saved something.
-    #[cfg(feature = "kv")]
-    pub(crate) fn tell_of_saves(&self, told: impl Fn(ServerId, bool) + 'static) {
-        *self.saves.borrow_mut() = Some(Box::new(told));
+        self.before.borrow_mut().push(observer);
     }
 
     /// Judges nothing from now on.
@@ -265,9 +254,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn observe(&self, event: &Event<'_>) {
-        if let Some(first) = &*self.first.borrow() {
-            first.observe(event);
-        }
+        self.before.borrow().iter().for_each(|observer| observer.observe(event));
         match event.what {
             What::Sent(message) => self.sent(message),
             What::Delivered(message) => {
@@ -280,9 +267,6 @@ impl Observer for Watch {
             What::Saved { node, incarnation, body, blob, .. } => {
                 self.inner.borrow_mut().knowledge.saved(*node);
                 let by = self.life(Address { node: *node, incarnation: *incarnation });
-                if let (Some(by), Some(told)) = (by, &*self.saves.borrow()) {
-                    told(by.server, blob.is_some());
-                }
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
                     if let Some(snapshot) = blob {
                         self.note_snapshot(state.last_included.0, snapshot);

@@ -68,13 +68,13 @@ pub(crate) fn stages(
     code: Code,
     log: Option<&mut String>,
 ) -> Result<Binaries, Trouble> {
-    for lab in tests.iter().map(|test| test.lab()).collect::<BTreeSet<&str>>() {
-        let refusals = reach::refusals(kit, code, lab)?;
-        if !refusals.is_empty() {
-            return Err(Trouble::Refused(refusals));
-        }
-        randomness::refuse(kit, code, lab)?;
+    let modules: BTreeSet<&str> = tests.iter().flat_map(|test| code.students_modules(test.lab())).collect();
+    let files = kit.files_of(&modules)?;
+    let refusals = reach::refusals(&files);
+    if !refusals.is_empty() {
+        return Err(Trouble::Refused(refusals));
     }
+    randomness::refuse(kit, &files)?;
     whatever_it_reaches(catalog, kit, tests, code, log)
 }
 
@@ -166,8 +166,7 @@ fn build(
 
 /// What cargo is asked for.
 fn command(kit: &Kit, lab: &str, stages: &[&Stage], code: Code, for_humans: bool) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(kit.root()).env("CARGO_TARGET_DIR", kit.target());
+    let mut cargo = kit.cargo();
     cargo.args(["test", "--no-run", "--package", "tests"]);
     for stage in stages {
         cargo.args(["--test", &stage.binary]);

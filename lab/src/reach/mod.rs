@@ -13,16 +13,12 @@ mod rules;
 mod tokens;
 
 use std::fmt::Write as _;
-use std::path::Path;
-
-use labgrading::files_under;
 
 use self::rules::What;
 // release: omit begin
 pub(crate) use self::tokens::{Token, tokens_of};
 // release: omit end
-use crate::kit::{Code, Kit, is_of_module};
-use crate::trouble::Trouble;
+use crate::kit::SourceFile;
 
 /// How many refusals are named: one is enough to know what to do, and a file may hold thousands.
 const SHOWN: usize = 10;
@@ -45,32 +41,13 @@ impl Refusal {
     }
 }
 
-/// What is refused in the students' files that `code` takes in a lab.
-pub(crate) fn refusals(kit: &Kit, code: Code, lab: &str) -> Result<Vec<Refusal>, Trouble> {
-    let mut refusals = Vec::new();
-    for module in code.students_modules(lab) {
-        let (folder, _) = module.rsplit_once('/').expect("modules lie in folders");
-        let folder = kit.root().join(folder);
-        let mut files = files_under(&folder).map_err(|error| Trouble::file("read", &folder, &error))?;
-        files.sort();
-        for file in files {
-            let path = name_in(kit.root(), &file);
-            if is_of_module(&path, module) && path.ends_with(".rs") {
-                let content = std::fs::read(&file).map_err(|error| Trouble::file("read", &file, &error))?;
-                refusals.extend(in_file(&path, &content));
-            }
-        }
-    }
-    Ok(refusals)
-}
-
-fn name_in(root: &Path, file: &Path) -> String {
-    file.strip_prefix(root).unwrap_or(file).to_string_lossy().replace('\\', "/")
+/// What is refused in students' files.
+pub(crate) fn refusals(files: &[SourceFile]) -> Vec<Refusal> {
+    files.iter().flat_map(|file| in_file(&file.path, &file.text)).collect()
 }
 
 /// What is refused in a file.
-fn in_file(path: &str, content: &[u8]) -> Vec<Refusal> {
-    let text = String::from_utf8_lossy(content);
+fn in_file(path: &str, text: &str) -> Vec<Refusal> {
     let refusal = |line, name: &str, what| Refusal { path: path.into(), line, name: name.into(), what };
     // The compiler skips such a line, whatever seems to begin there.
     let is_script = text
@@ -80,7 +57,7 @@ fn in_file(path: &str, content: &[u8]) -> Vec<Refusal> {
     if is_script {
         return vec![refusal(1, "#!", What::Rename)];
     }
-    match tokens::tokens_of(&text) {
+    match tokens::tokens_of(text) {
         Some(tokens) => rules::find(&tokens)
             .into_iter()
             .map(|rules::Found { line, name, what }| refusal(line, &name, what))
@@ -131,7 +108,7 @@ mod tests {
 
     /// What is refused in a text, with the lines.
     fn refused(text: &str) -> Vec<(usize, String)> {
-        let refusals = in_file("labraft/src/raft.rs", text.as_bytes());
+        let refusals = in_file("labraft/src/raft.rs", text);
         refusals.into_iter().map(|refusal| (refusal.line, refusal.name)).collect()
     }
 
@@ -229,13 +206,13 @@ mod tests {
     // release: omit begin
     #[test]
     fn nothing_is_refused_in_servers_that_work() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut files = 0;
         for folder in ["solutions", "tests/variants", "labraft/src/raft.rs", "labkv/src/server.rs"] {
             let place = root.join(folder);
-            let all = if place.is_file() { vec![place] } else { files_under(&place).unwrap() };
+            let all = if place.is_file() { vec![place] } else { labgrading::files_under(&place).unwrap() };
             for file in all.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
-                assert_eq!(in_file(&name_in(root, &file), &std::fs::read(&file).unwrap()), []);
+                assert_eq!(in_file(&file.to_string_lossy(), &std::fs::read_to_string(&file).unwrap()), []);
                 files += 1;
             }
         }

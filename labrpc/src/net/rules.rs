@@ -52,6 +52,16 @@ pub enum Kinds {
     Only(&'static str),
 }
 
+impl Kinds {
+    /// True if messages of this kind are among them.
+    pub fn has(&self, kind: &str) -> bool {
+        match *self {
+            Kinds::All => true,
+            Kinds::Only(only) => only == kind,
+        }
+    }
+}
+
 /// What happens to a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -131,11 +141,7 @@ impl Rule {
             Links::To(node) => node == to,
             Links::One(sender, receiver) => sender == from && receiver == to,
         };
-        let kinds = match self.kinds {
-            Kinds::All => true,
-            Kinds::Only(only) => only == kind,
-        };
-        links && kinds && self.leg.is_none_or(|only| only == leg)
+        links && self.kinds.has(kind) && self.leg.is_none_or(|only| only == leg)
     }
 }
 
