@@ -215,29 +215,23 @@ fn stale_read_of_what_nobody_saw() {
     assert_snapshot!(report(&history, Anomaly::StaleRead, &[1, 2]));
 }
 
-#[test]
-fn lost_write_at_the_start() {
-    let history = history(
-        "1 append a;
+/// Two writes that were answered, of which a read finds only the second.
+const LOST_AT_THE_START: &str = "1 append a;
          1 ok
          2 append b;
          2 ok
          2 get
-         2 ok b;",
-    );
+         2 ok b;";
+
+#[test]
+fn lost_write_at_the_start() {
+    let history = history(LOST_AT_THE_START);
     assert_snapshot!(report(&history, Anomaly::LostWrite, &[1, 3]));
 }
 
 #[test]
 fn what_is_known_beyond_the_history_takes_the_place_of_the_usual_cause() {
-    let history = history(
-        "1 append a;
-         1 ok
-         2 append b;
-         2 ok
-         2 get
-         2 ok b;",
-    );
+    let history = history(LOST_AT_THE_START);
     let verdict = check_kv(&history);
     let culprit = verdict.witness().and_then(|witness| witness.culprit());
     assert_eq!(culprit.map(|id| id.number()), Some(1), "the write that was lost");
