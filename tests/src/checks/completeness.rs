@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use labraft::{Index, PersistentState, ServerId, Term};
 
 use super::facts::{Facts, holds};
+use super::ledger::Committed;
 use super::{Check, Request, Scope, Seen};
 use crate::finding::Finding;
 
@@ -46,7 +47,15 @@ impl Leader {
         for index in entries {
             let Some(committed) = facts.ledger.at(index) else { continue };
             if committed.in_term.is_some_and(|in_term| in_term < leads) && !self.has(index, committed.term) {
-                return Err(incomplete(self.server, leads, index, committed.term, committed.in_term));
+                let by = match self.log {
+                    Log::Saved(_) => String::new(),
+                    Log::Last(last_term, last_index) => {
+                        format!(
+                            ": it asked for votes with entry {last_index} of term {last_term} as its last"
+                        )
+                    }
+                };
+                return Err(incomplete(self.server, leads, index, &committed, &by));
             }
         }
         Ok(())
@@ -89,7 +98,8 @@ impl Check for LeaderCompleteness {
                 && committed.term != term
                 && committed.in_term.is_some_and(|in_term| in_term < args.term)
             {
-                return Err(incomplete(from.server, args.term, index, committed.term, committed.in_term));
+                let by = format!(": by what it sends, it has one of term {term} there");
+                return Err(incomplete(from.server, args.term, index, &committed, &by));
             }
         }
         Ok(())
@@ -105,13 +115,15 @@ impl Check for LeaderCompleteness {
     }
 }
 
-fn incomplete(leader: ServerId, leads: Term, index: Index, term: Term, in_term: Option<Term>) -> Finding {
-    let in_term = in_term.unwrap_or(term);
+/// What `leader` lacks, and `by` what it is known.
+fn incomplete(leader: ServerId, leads: Term, index: Index, committed: &Committed, by: &str) -> Finding {
+    let term = committed.term;
+    let in_term = committed.in_term.unwrap_or(term);
     Finding::safety(
         "the log of every leader holds all entries committed in earlier terms (Raft 5.4, Leader Completeness)",
         format!(
             "S{leader}, leading term {leads}, has entry {index} of term {term}, which was committed in term {in_term}"
         ),
-        format!("S{leader} leads term {leads} without committed entry {index} of term {term}"),
+        format!("S{leader} leads term {leads} without committed entry {index} of term {term}{by}"),
     )
 }
