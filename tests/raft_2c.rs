@@ -419,7 +419,6 @@ fn sleeper_stands(cluster: &mut Cluster) {
             cluster.sleep(Duration::from_millis(5));
         }
     }
-    cluster.resume(sleeper);
     cluster.heal();
     cluster.one(3);
 }
