@@ -27,13 +27,17 @@ type Reach = Vec<u32>;
 /// What a node, a disk or a message knows.
 #[derive(Clone, Debug, Default)]
 struct Knowledge {
-    /// For each node, what it is known to know; in its own place, what it does know.
+    /// What the node itself knows, or the sender of the message knew.
+    own: Rc<Reach>,
+    /// What each other server is known to know.
     of: Vec<Rc<Reach>>,
 }
 
 /// The knowledge of all nodes of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Causality {
+    /// The first so many nodes are servers. Nobody asks what a node knows about the knowledge of a client.
+    servers: usize,
     nodes: Vec<Node>,
     /// How many lives have begun.
     lives: usize,
@@ -50,6 +54,18 @@ struct Node {
     /// Its lives, in order.
     lives: Vec<usize>,
     tick: u32,
+    /// No message has left since the last moment: the next one is a moment by itself.
+    is_silent: bool,
+}
+
+impl Node {
+    /// Begins the next moment of its life; `None` before its first life.
+    fn next_moment(&mut self) -> Option<(usize, u32)> {
+        let life = *self.lives.last()?;
+        self.tick += 1;
+        set(&mut self.knows.own, life, self.tick);
+        Some((life, self.tick))
+    }
 }
 
 impl Knowledge {
@@ -60,14 +76,17 @@ impl Knowledge {
         &mut self.of[node]
     }
 
-    /// The node `me`, whose knowledge this is, learns what `from` knew. A message without a single byte tells
-    /// that its sender knows, as an acknowledgement does, and not what: no command, no term.
-    fn learn(&mut self, me: usize, from: usize, message: &Knowledge, has_bytes: bool) {
+    /// The node `me`, whose knowledge this is, learns what `message` carries. A message without a single byte
+    /// tells that its sender knows, as an acknowledgement does, and not what: no command, no term.
+    fn learn(&mut self, me: usize, from: usize, message: &Knowledge, servers: usize, has_bytes: bool) {
         for (node, reach) in message.of.iter().enumerate().filter(|(node, _)| *node != me) {
             join(self.of_mut(node), reach);
         }
-        if let (true, Some(reach)) = (has_bytes, message.of.get(from)) {
-            join(self.of_mut(me), reach);
+        if from < servers && from != me {
+            join(self.of_mut(from), &message.own);
+        }
+        if has_bytes {
+            join(&mut self.own, &message.own);
         }
     }
 }
@@ -94,6 +113,12 @@ fn set(reach: &mut Rc<Reach>, life: usize, tick: u32) {
 }
 
 impl Causality {
+    /// Nothing has happened yet to so many servers, which are the first nodes, and to their clients.
+    pub(crate) fn new(servers: usize) -> Causality {
+        let (requests, replies) = (Vec::new(), BTreeMap::new());
+        Causality { servers, nodes: Vec::new(), lives: 0, requests, replies }
+    }
+
     /// A node begins a life, with what is on its disk.
     pub(crate) fn booted(&mut self, node: NodeId) {
         let life = self.lives;
@@ -101,6 +126,7 @@ impl Causality {
         let node = self.node_mut(node);
         node.lives.push(life);
         node.tick = 0;
+        node.is_silent = true;
         node.knows = node.on_disk.clone();
     }
 
@@ -112,10 +138,15 @@ impl Causality {
 
     /// A message has left its sender.
     pub(crate) fn sent(&mut self, message: &Message<'_>) {
-        if message.from.node == NodeId::TESTER || self.moment_of(message.from.node).is_none() {
+        if message.from.node == NodeId::TESTER {
             return;
         }
-        let carried = Rc::new(self.node_mut(message.from.node).knows.clone());
+        let sender = self.node_mut(message.from.node);
+        if sender.is_silent && sender.next_moment().is_none() {
+            return;
+        }
+        sender.is_silent = false;
+        let carried = Rc::new(sender.knows.clone());
         match message.leg {
             Leg::Request => {
                 let place = message.call as usize - 1;
@@ -136,18 +167,16 @@ impl Causality {
         };
         let Some(carried) = carried else { return };
         let Address { node: from, .. } = message.from;
-        let has_bytes = !message.bytes.is_empty();
-        self.node_mut(message.to).knows.learn(index(message.to), index(from), &carried, has_bytes);
+        let (me, servers, has_bytes) = (index(message.to), self.servers, !message.bytes.is_empty());
+        self.node_mut(message.to).knows.learn(me, index(from), &carried, servers, has_bytes);
     }
 
     /// A new moment in the life of a node, of which it alone knows; `None` before its first life.
     pub(crate) fn moment_of(&mut self, node: NodeId) -> Option<Stamp> {
         let place = index(node);
         let node = self.node_mut(node);
-        let life = *node.lives.last()?;
-        node.tick += 1;
-        let tick = node.tick;
-        set(node.knows.of_mut(place), life, tick);
+        let (life, tick) = node.next_moment()?;
+        node.is_silent = true;
         Some(Stamp { node: place, life, tick })
     }
 
@@ -169,7 +198,12 @@ impl Causality {
     }
 
     fn reach(&self, node: NodeId, other: NodeId, life: usize) -> u32 {
-        let reach = self.nodes.get(index(node)).and_then(|node| node.knows.of.get(index(other)));
+        let knows = self.nodes.get(index(node)).map(|node| &node.knows);
+        let reach = if node == other {
+            knows.map(|knows| &knows.own)
+        } else {
+            knows.and_then(|knows| knows.of.get(index(other)))
+        };
         reach.and_then(|reach| reach.get(life)).copied().unwrap_or(0)
     }
 
@@ -196,7 +230,7 @@ mod tests {
     const C: NodeId = NodeId(3);
 
     fn three_nodes() -> Causality {
-        let mut causality = Causality::default();
+        let mut causality = Causality::new(3);
         [A, B, C].into_iter().for_each(|node| causality.booted(node));
         causality
     }

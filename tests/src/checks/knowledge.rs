@@ -33,7 +33,7 @@ impl Knowledge {
         Knowledge {
             servers,
             scope,
-            causality: Causality::default(),
+            causality: Causality::new(servers),
             offered: BTreeMap::new(),
             made: BTreeMap::new(),
             was_in: BTreeMap::new(),
