@@ -273,6 +273,49 @@ read at that moment may be older than writes that are over.",
     });
 }
 
+/// A leader that is cut off takes a write, and its handler is held up. Meanwhile others lead, commit other
+/// entries at the same indexes, and go; the server has followed them, and leads again when its handler goes on.
+#[test]
+fn leads_again() {
+    graded_kv("3a::leads_again", 3, None, |kv| {
+        let [of_old, reader, of_new] = [(); 3].map(|()| kv.new_client());
+        kv.explain(
+            "
+What this test does: a leader that is cut off takes an operation, and the
+thread that serves it is held up. Meanwhile the server follows another leader,
+whose entries take the index that `start` named, and then leads again. So its
+index is applied, and it is the leader: neither says that it was your entry. A
+term that has changed would, and so does what was applied at the index.",
+        );
+        for _ in 0..4 {
+            kv.append(of_new, "0");
+            let leader = kv.servers.check_one_leader();
+            let others = [(leader + 1) % 3, (leader + 2) % 3];
+            kv.servers.disconnect(leader);
+            kv.connect_client(of_old, &[leader]);
+            kv.connect_client(reader, &[leader]);
+            kv.connect_client(of_new, &others);
+            let write = kv.begin_append(of_old, "0");
+            let read = kv.begin_get(reader, "0");
+            kv.hold_handlers_up(leader, Duration::from_secs(4));
+            for _ in 0..3 {
+                kv.append(of_new, "0");
+            }
+            let new = kv.servers.check_one_leader();
+            kv.servers.connect(leader);
+            kv.servers.sleep(Duration::from_millis(300));
+            // One of the two that are left leads; in about every second round it is the first leader.
+            kv.servers.disconnect(new);
+            let left: Vec<usize> = (0..3).filter(|server| *server != new).collect();
+            kv.connect_client(of_new, &left);
+            kv.append(of_new, "0");
+            kv.heal();
+            kv.wait(&write);
+            kv.wait(&read);
+        }
+    });
+}
+
 /// A leader is cut off from the other servers, but not from those who ask it. It goes on believing that it leads;
 /// whoever waits there is let go, and served by the others.
 #[test]

@@ -308,6 +308,12 @@ impl World {
         self.kernel().set_stalls(node, stalls);
     }
 
+    /// Holds up, for `span`, those of the node's threads that handle a request of that kind now, each at its next
+    /// operation. Until they come to one, [`World::stalled_threads`] does not count them.
+    pub fn stall_handlers(&self, node: NodeId, kind: &'static str, span: Duration) {
+        self.kernel().stall_handlers(node, kind, span);
+    }
+
     /// True while threads of the node may be held up by stalls, or still are.
     pub fn has_stalls(&self, node: NodeId) -> bool {
         self.kernel().has_stalls(node) || self.stalled_threads(node) > 0

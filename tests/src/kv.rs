@@ -259,6 +259,23 @@ impl KvCluster {
         }
     }
 
+    /// Waits until a server has begun on a client's request, then holds its handlers up for `span`. A server that
+    /// answers at once has nothing to hold up.
+    pub fn hold_handlers_up(&mut self, server: ServerId, span: Duration) {
+        /// As long as a client tries each server once that it does not reach.
+        const COMES_WITHIN: Duration = Duration::from_secs(1);
+        /// Enough to start an operation; far less than a handler waits.
+        const BEGUN: Duration = Duration::from_millis(30);
+        let from = self.servers.now();
+        while !self.calls.is_at_work(server) && self.servers.now() - from < COMES_WITHIN {
+            self.servers.sleep(Duration::from_millis(1));
+        }
+        self.servers.sleep(BEGUN);
+        for kind in ["Get", "PutAppend"] {
+            self.world().stall_handlers(node_of(server), kind, span);
+        }
+    }
+
     /// Checks that an operation which no majority can have carried out is not over.
     pub fn check_not_over(&self, pending: &Pending) {
         if !pending.is_over() {

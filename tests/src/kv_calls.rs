@@ -109,6 +109,11 @@ impl Calls {
         Some((place, seen.at_work.iter().filter(of_kind).count()))
     }
 
+    /// True while the server is at work on a client's request.
+    pub(crate) fn is_at_work(&self, server: ServerId) -> bool {
+        self.seen.borrow().at_work.iter().any(|work| work.server == server)
+    }
+
     fn is_server(&self, node: NodeId) -> bool {
         node != NodeId::TESTER && server_of(node) < self.servers
     }

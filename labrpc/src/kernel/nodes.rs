@@ -204,7 +204,9 @@ impl Kernel {
     pub(super) fn note_impairments(&self) {
         let nodes = self.nodes.borrow();
         self.impaired.set(nodes.iter().any(Node::is_impaired));
-        self.stalling.set(self.stalls_noted.get() > 0 || nodes.iter().any(|node| node.stalls.is_on()));
+        let is_due = self.threads.borrow_mut().all_mut().any(|thread| thread.due_stall.is_some());
+        let is_noted = self.stalls_noted.get() > 0;
+        self.stalling.set(is_due || is_noted || nodes.iter().any(|node| node.stalls.is_on()));
     }
 
     /// Keeps a thread of a paused or slow node from running now. False when nothing holds it up.

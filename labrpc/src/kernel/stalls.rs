@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Kernel;
 use super::context::Yielded;
 use super::report::line;
-use super::threads::{NodeId, State, ThreadId};
+use super::threads::{NodeId, State, ThreadId, ThreadName};
 use super::timers::Action;
 use crate::record::{Stall, What};
 use crate::streams::{Purpose, Stream, nanos};
@@ -153,6 +153,17 @@ impl Kernel {
         self.note_impairments();
     }
 
+    /// Holds up those of the node's threads that handle a request of that kind now, each at its next operation.
+    pub(crate) fn stall_handlers(&self, node: NodeId, kind: &'static str, span: Duration) {
+        let of_kind = ThreadName::Handler(kind);
+        let mut threads = self.threads.borrow_mut();
+        for thread in threads.all_mut().filter(|thread| thread.node == node && thread.name == of_kind) {
+            thread.due_stall = Some(span);
+        }
+        drop(threads);
+        self.note_impairments();
+    }
+
     /// True while the node's threads are held up now and then.
     pub(crate) fn has_stalls(&self, node: NodeId) -> bool {
         self.with_node(node, |found| found.stalls.is_on())
@@ -185,8 +196,9 @@ impl Kernel {
         }
         let me = self.me();
         self.note_next_step(me, at);
-        let drawn = self.with_node(self.my_node(), |node| node.stalls.draw(chance.weight()));
-        if let Some(span) = drawn {
+        let due = self.threads.borrow_mut().get_mut(me).and_then(|thread| thread.due_stall.take());
+        let draw = || self.with_node(self.my_node(), |node| node.stalls.draw(chance.weight()));
+        if let Some(span) = due.or_else(draw) {
             self.stall(me, chance, at, span);
         }
     }

@@ -4,6 +4,7 @@
 
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::priorities::Priority;
@@ -37,7 +38,7 @@ impl ThreadId {
 }
 
 /// What a thread is called in reports.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadName {
     /// The name it was given.
     Given(Rc<str>),
@@ -102,6 +103,8 @@ pub(crate) struct SimThread {
     pub(super) priority: Priority,
     /// The number of its last stall in the record, until it is known what it did next.
     pub(super) noted_stall: Option<usize>,
+    /// For how long it is to be held up at its next operation.
+    pub(super) due_stall: Option<Duration>,
 }
 
 /// All threads of a simulation.
@@ -131,6 +134,7 @@ impl ThreadTable {
             woken: Woken::Notified,
             priority: 0,
             noted_stall: None,
+            due_stall: None,
         });
         id
     }
@@ -151,6 +155,11 @@ impl ThreadTable {
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ThreadId) -> Option<&mut SimThread> {
         self.slots[id.slot as usize].as_mut().filter(|thread| thread.id == id)
+    }
+
+    /// All living threads, in no order that matters to anyone.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut SimThread> {
+        self.slots.iter_mut().flatten()
     }
 
     /// All living threads, oldest first. The order is that of their spawning on every machine.

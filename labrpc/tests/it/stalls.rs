@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use labrpc::sync::{Arc, Condvar, Mutex};
-use labrpc::{Config, Disk, Event, NodeId, Observer, Stalls, What, World, Write, thread};
+use labrpc::{
+    Config, Disk, Event, NodeId, Observer, Request, Services, Stalls, What, World, Write, channel, thread,
+};
 
-use crate::{ms, run, start_plain};
+use crate::{Echo, echo, ms, run, start_plain};
 
 fn often(span: Range<Duration>) -> Option<Stalls> {
     Some(Stalls { one_in: 4, span })
@@ -211,5 +213,33 @@ fn an_observer_that_looks_at_a_disk_is_not_held_up() {
             .expect("the node is up");
         assert!(world.now() - begun >= ms(20));
         assert_eq!(longest.get(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn only_the_handlers_that_are_at_work_are_held_up() {
+    run(1, |world| {
+        let node = world.add_node("S0");
+        let services = || {
+            Services::new().with(|Echo(n)| {
+                thread::sleep(ms(n));
+                thread::sleep(ms(1));
+                n
+            })
+        };
+        assert_eq!(world.start(node, Duration::from_secs(1), services), Ok(()));
+        let (tell, told) = channel::unbounded();
+        thread::spawn(move || tell.send(echo(node, 30)));
+        thread::sleep(ms(10));
+        world.stall_handlers(node, "Another", ms(1_000));
+        world.stall_handlers(node, Echo::KIND, ms(200));
+        // A request that comes later is served meanwhile.
+        let begun = world.now();
+        assert_eq!(echo(node, 50), Some(50));
+        assert!(world.now() - begun < ms(100));
+        assert!(told.is_empty() && world.stalled_threads(node) == 1);
+        assert_eq!(told.recv(), Ok(Some(30)));
+        assert!(world.now() - begun > ms(200));
+        assert_eq!(world.stalled_threads(node), 0);
     });
 }
