@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use labrpc::{Effect, InFlight, Kinds, Leg, Links, Moment, Rule, Stalls};
-use tests::{KvCluster, Load, Use, graded_kv};
+use tests::{Client, KvCluster, Load, Use, graded_kv};
 
 /// One client, and nothing goes wrong.
 #[test]
@@ -231,6 +231,20 @@ fn late_duplicates() {
     });
 }
 
+/// Cuts the leader of three servers off from the other two, and returns it. The clients `of_old` reach it alone,
+/// `of_new` the other two.
+fn cut_leader_off(kv: &mut KvCluster, of_old: &[Client], of_new: Client) -> usize {
+    kv.append(of_new, "0");
+    let leader = kv.servers.check_one_leader();
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    kv.servers.disconnect(leader);
+    for &client in of_old {
+        kv.connect_client(client, &[leader]);
+    }
+    kv.connect_client(of_new, &others);
+    leader
+}
+
 /// A leader that is cut off takes operations and waits for them, while the others commit theirs at the same
 /// indexes. When it hears of those, nothing of its own was carried out.
 #[test]
@@ -246,13 +260,7 @@ that was applied there? If not, the operation was not carried out, and a value
 read at that moment may be older than writes that are over.",
         );
         for _ in 0..4 {
-            kv.append(of_new, "0");
-            let leader = kv.servers.check_one_leader();
-            let others = [(leader + 1) % 3, (leader + 2) % 3];
-            kv.servers.disconnect(leader);
-            kv.connect_client(of_old, &[leader]);
-            kv.connect_client(reader, &[leader]);
-            kv.connect_client(of_new, &others);
+            let leader = cut_leader_off(kv, &[of_old, reader], of_new);
             // Writes that are over: the old leader learns of them one by one, and a read must show them all.
             for _ in 0..8 {
                 kv.append(of_new, "0");
@@ -288,13 +296,7 @@ index is applied, and it is the leader: neither says that it was your entry. A
 term that has changed would, and so does what was applied at the index.",
         );
         for _ in 0..4 {
-            kv.append(of_new, "0");
-            let leader = kv.servers.check_one_leader();
-            let others = [(leader + 1) % 3, (leader + 2) % 3];
-            kv.servers.disconnect(leader);
-            kv.connect_client(of_old, &[leader]);
-            kv.connect_client(reader, &[leader]);
-            kv.connect_client(of_new, &others);
+            let leader = cut_leader_off(kv, &[of_old, reader], of_new);
             let write = kv.begin_append(of_old, "0");
             let read = kv.begin_get(reader, "0");
             kv.hold_handlers_up(leader, Duration::from_secs(4));

@@ -197,8 +197,14 @@ impl Kernel {
         let me = self.me();
         self.note_next_step(me, at);
         let due = self.threads.borrow_mut().get_mut(me).and_then(|thread| thread.due_stall.take());
-        let draw = || self.with_node(self.my_node(), |node| node.stalls.draw(chance.weight()));
-        if let Some(span) = due.or_else(draw) {
+        if let Some(span) = due {
+            self.stall(me, chance, at, span);
+            // It was the last one that was due, perhaps.
+            self.note_impairments();
+            return;
+        }
+        let drawn = self.with_node(self.my_node(), |node| node.stalls.draw(chance.weight()));
+        if let Some(span) = drawn {
             self.stall(me, chance, at, span);
         }
     }

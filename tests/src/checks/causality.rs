@@ -34,7 +34,7 @@ struct Knowledge {
 }
 
 /// The knowledge of all nodes of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Causality {
     /// The first so many nodes are servers. Nobody asks what a node knows about the knowledge of a client.
     servers: usize,
@@ -115,8 +115,7 @@ fn set(reach: &mut Rc<Reach>, life: usize, tick: u32) {
 impl Causality {
     /// Nothing has happened yet to so many servers, which are the first nodes, and to their clients.
     pub(crate) fn new(servers: usize) -> Causality {
-        let (requests, replies) = (Vec::new(), BTreeMap::new());
-        Causality { servers, nodes: Vec::new(), lives: 0, requests, replies }
+        Causality { servers, ..Causality::default() }
     }
 
     /// A node begins a life, with what is on its disk.
