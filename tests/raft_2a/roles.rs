@@ -36,7 +36,7 @@ pub(super) fn candidate_follows(script: &mut Script) {
     gaps.sort_unstable();
     let usual = gaps[gaps.len() / 2];
     let mut was_soon = false;
-    for _ in 0..40 {
+    for _ in 0..20 {
         script.sleep((stood + usual).saturating_sub(script.now() + SOON / 2));
         // Before the heartbeat leaves: however long it takes, a correct server waits longer than from here.
         let sent = script.now();
