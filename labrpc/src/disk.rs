@@ -44,9 +44,16 @@ pub struct Write {
     pub blob: Option<Bytes>,
 }
 
+/// What is stored, and how large its records are: that is asked for often, and there may be many.
+#[derive(Debug, Default)]
+struct Stored {
+    content: Content,
+    record_bytes: usize,
+}
+
 /// The simulated disk of one node.
 pub(crate) struct DiskState {
-    content: Content,
+    stored: Stored,
     delay: Range<Duration>,
     random: Stream,
 }
@@ -58,37 +65,45 @@ pub struct Disk(Place);
 #[derive(Clone, Debug)]
 enum Place {
     Simulated(NodeId),
-    Memory(Arc<parking_lot::Mutex<Content>>),
+    Memory(Arc<parking_lot::Mutex<Stored>>),
 }
 
-impl Content {
+impl Stored {
     fn bytes_without_blob(&self) -> usize {
-        self.header.len() + self.records.iter().map(|record| record.len()).sum::<usize>()
+        self.content.header.len() + self.record_bytes
     }
 
-    fn apply(&mut self, write: Write) {
-        let stay = self.records.len().checked_sub(write.drop_front + write.drop_back);
-        let stay = stay.expect("a write cannot drop more records than there are");
-        self.records.drain(..write.drop_front);
-        self.records.truncate(stay);
-        self.records.extend(write.append);
-        self.header = write.header;
-        if let Some(blob) = write.blob {
-            self.blob = blob;
+    /// Returns how many records stay.
+    fn apply(&mut self, write: Write) -> usize {
+        let Content { header, records, blob } = &mut self.content;
+        let kept = records.len().checked_sub(write.drop_front + write.drop_back);
+        let kept = kept.expect("a write cannot drop more records than there are");
+        let dropped: usize = records.drain(..write.drop_front).map(|record| record.len()).sum();
+        let cut: usize = records.drain(kept..).map(|record| record.len()).sum();
+        self.record_bytes += size_of_all(&write.append);
+        self.record_bytes -= dropped + cut;
+        records.extend(write.append);
+        *header = write.header;
+        if let Some(new) = write.blob {
+            *blob = new;
         }
+        kept
     }
+}
+
+fn size_of_all(records: &[Bytes]) -> usize {
+    records.iter().map(|record| record.len()).sum()
 }
 
 impl Write {
     fn size(&self) -> usize {
-        let appended: usize = self.append.iter().map(|record| record.len()).sum();
-        self.header.len() + appended + self.blob.as_ref().map_or(0, |blob| blob.len())
+        self.header.len() + size_of_all(&self.append) + self.blob.as_ref().map_or(0, |blob| blob.len())
     }
 }
 
 impl DiskState {
     pub(crate) fn new(random: Stream) -> DiskState {
-        DiskState { content: Content::default(), delay: Duration::ZERO..Duration::ZERO, random }
+        DiskState { stored: Stored::default(), delay: Duration::ZERO..Duration::ZERO, random }
     }
 
     pub(crate) fn set_delay(&mut self, delay: Range<Duration>) {
@@ -115,8 +130,8 @@ impl Disk {
     #[track_caller]
     pub fn read(&self) -> Content {
         match &self.0 {
-            Place::Simulated(node) => look_at(*node, Location::caller(), |disk| disk.content.clone()),
-            Place::Memory(content) => content.lock().clone(),
+            Place::Simulated(node) => look_at(*node, Location::caller(), |disk| disk.stored.content.clone()),
+            Place::Memory(stored) => stored.lock().content.clone(),
         }
     }
 
@@ -128,8 +143,10 @@ impl Disk {
     #[track_caller]
     pub fn read_blob(&self) -> Bytes {
         match &self.0 {
-            Place::Simulated(node) => look_at(*node, Location::caller(), |disk| disk.content.blob.clone()),
-            Place::Memory(content) => content.lock().blob.clone(),
+            Place::Simulated(node) => {
+                look_at(*node, Location::caller(), |disk| disk.stored.content.blob.clone())
+            }
+            Place::Memory(stored) => stored.lock().content.blob.clone(),
         }
     }
 
@@ -142,9 +159,9 @@ impl Disk {
     pub fn bytes_without_blob(&self) -> usize {
         match &self.0 {
             Place::Simulated(node) => {
-                look_at(*node, Location::caller(), |disk| disk.content.bytes_without_blob())
+                look_at(*node, Location::caller(), |disk| disk.stored.bytes_without_blob())
             }
-            Place::Memory(content) => content.lock().bytes_without_blob(),
+            Place::Memory(stored) => stored.lock().bytes_without_blob(),
         }
     }
 
@@ -161,7 +178,7 @@ impl Disk {
                 let at = Location::caller();
                 kernel_of(*node, |kernel| kernel.write_disk(*node, write, body, at));
             }
-            Place::Memory(content) => content.lock().apply(write),
+            Place::Memory(stored) => _ = stored.lock().apply(write),
         }
     }
 }
@@ -195,12 +212,11 @@ impl Kernel {
         self.recorder.mix_bytes(&write.header);
         write.append.iter().for_each(|record| self.recorder.mix_bytes(record));
         let blob = write.blob.clone();
-        let incarnation = self.with_node(node, |node| {
-            node.disk.content.apply(write);
+        let (kept, incarnation) = self.with_node(node, |node| {
             node.saved_since_sent = true;
-            node.incarnation
+            (node.disk.stored.apply(write), node.incarnation)
         });
-        self.emit(&What::Saved { node, incarnation, bytes, body, blob: blob.as_ref() });
+        self.emit(&What::Saved { node, incarnation, bytes, kept, body, blob: blob.as_ref() });
         self.reach(&Moment::AfterSave);
         self.risk_stall(Chance::Saved, at);
     }

@@ -187,15 +187,22 @@ fn spawn_simulated<T: Send + 'static>(
         return handle;
     }
     let finish = Finish(packet);
-    // A coroutine takes no closure of more than a kilobyte.
-    let body = Box::new(body);
-    kernel.spawn(kernel.my_node(), name, move || {
+    let main = move || {
         let finish = finish;
         let value = body();
         *finish.0.result.lock() = Ending::Returned(value);
-    });
+    };
+    // A box is one more thing to unwind when the thread is destroyed: only those get one that need it.
+    if size_of_val(&main) > CLOSURE_BYTES_MAX {
+        kernel.spawn(kernel.my_node(), name, Box::new(main));
+    } else {
+        kernel.spawn(kernel.my_node(), name, main);
+    }
     handle
 }
+
+/// A coroutine takes no closure of more than a kilobyte, the kernel's own few values included.
+const CLOSURE_BYTES_MAX: usize = 512;
 
 /// Tells the joiners of a thread that it has ended, however it does.
 struct Finish<T>(Arc<Packet<T>>);

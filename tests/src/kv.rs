@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -404,7 +405,7 @@ impl ClientNode {
         operation: &Operation,
     ) -> Option<String> {
         let code = self.code.lock().clone().expect("a client that was started has code");
-        world.note_of(self.node, &operation.call());
+        self.note(world, operation, "");
         let begun = self.watch.moment_of(self.node);
         let id = record.borrow_mut().invoked(operation, self.node, world.now());
         let value = match &operation.action {
@@ -420,13 +421,19 @@ impl ClientNode {
         };
         record.borrow_mut().returned(id, value.clone(), world.now());
         if value.is_none() {
-            self.watch.written(self.node, begun, &operation.to_string());
+            self.watch.written(self.node, begun, operation);
         }
         match &value {
-            Some(value) => world.note_of(self.node, &format!("{} -> {value:?}", operation.call())),
-            None => world.note_of(self.node, &format!("{} done", operation.call())),
+            Some(value) => self.note(world, operation, format_args!(" -> {value:?}")),
+            None => self.note(world, operation, " done"),
         }
         value
+    }
+
+    fn note(&self, world: &World, operation: &Operation, outcome: impl Display) {
+        if world.is_recording() {
+            world.note_of(self.node, &format!("{}{outcome}", operation.call()));
+        }
     }
 }
 

@@ -23,9 +23,8 @@ pub(crate) struct Calls {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// In the order of their calls' numbers.
     asked: Vec<Asked>,
-    /// Where in `asked` a call stands.
-    by_call: BTreeMap<u64, usize>,
     /// The requests that have come to a server and that it has not answered, in the order of delivery.
     at_work: Vec<AtWork>,
     /// When the leader of each term, but for those that came too late, has first spoken.
@@ -135,8 +134,6 @@ impl Calls {
                 }
             }
             Leg::Request if self.is_client(sender) && self.is_server(message.to) => {
-                let place = seen.asked.len();
-                seen.by_call.insert(message.call, place);
                 seen.asked.push(Asked {
                     client: sender,
                     server: server_of(message.to),
@@ -146,16 +143,22 @@ impl Calls {
                     end: End::Open,
                 });
             }
-            Leg::Reply => seen.at_work.retain(|work| work.delivery != message.delivery),
-            Leg::Request => {}
+            Leg::Reply if self.is_client(message.to) => {
+                seen.at_work.retain(|work| work.delivery != message.delivery);
+            }
+            _ => {}
         }
     }
 
     fn delivered(&self, message: &Message<'_>, at: Duration) {
-        let mut seen = self.seen.borrow_mut();
-        if !seen.by_call.contains_key(&message.call) {
+        let client = match message.leg {
+            Leg::Request => message.from.node,
+            Leg::Reply => message.to,
+        };
+        if !self.is_client(client) {
             return;
         }
+        let mut seen = self.seen.borrow_mut();
         match message.leg {
             Leg::Request => {
                 let Message { kind, call, delivery, .. } = *message;
@@ -172,7 +175,7 @@ impl Calls {
 
 impl Seen {
     fn end(&mut self, call: u64, end: End) {
-        if let Some(&place) = self.by_call.get(&call) {
+        if let Ok(place) = self.asked.binary_search_by_key(&call, |asked| asked.call) {
             self.asked[place].end = end;
         }
     }

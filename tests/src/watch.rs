@@ -3,6 +3,7 @@
 //! Kit-owned.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::rc::Rc;
 
 use labraft::{
@@ -135,7 +136,7 @@ impl Watch {
 
     /// A write that a client began at `begun` is over.
     #[cfg(feature = "kv")]
-    pub(crate) fn written(&self, client: NodeId, begun: Option<Stamp>, what: &str) {
+    pub(crate) fn written(&self, client: NodeId, begun: Option<Stamp>, what: &impl Display) {
         let Some(begun) = begun else { return };
         let verdict = self.inner.borrow().knowledge.written(client, begun, what);
         if let Err(finding) = verdict {
@@ -264,14 +265,14 @@ impl Observer for Watch {
                     self.delivered(message, to);
                 }
             }
-            What::Saved { node, incarnation, body, blob, .. } => {
+            What::Saved { node, incarnation, kept, body, blob, .. } => {
                 self.inner.borrow_mut().knowledge.saved(*node);
                 let by = self.life(Address { node: *node, incarnation: *incarnation });
                 if let (Some(by), Some(state)) = (by, state_of(*body)) {
                     if let Some(snapshot) = blob {
                         self.note_snapshot(state.last_included.0, snapshot);
                     }
-                    self.judge(&Seen::Saved { by, state, snapshot: *blob });
+                    self.judge(&Seen::Saved { by, state, kept: *kept, snapshot: *blob });
                 }
             }
             What::NodeStarted { node, incarnation } => {

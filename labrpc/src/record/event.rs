@@ -73,6 +73,8 @@ pub enum What<'a> {
         incarnation: u32,
         /// Bytes that this write added.
         bytes: usize,
+        /// How many records were on the disk before and stay there.
+        kept: usize,
         /// What was saved, as the caller gave it.
         body: &'a dyn Body,
         /// The new blob, where the write had one.

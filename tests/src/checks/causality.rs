@@ -6,10 +6,7 @@
 //! never takes a node to know less than it can. Nodes share nothing else: a server that acts on more has it
 //! from a memory that is not its own.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use labrpc::{Address, Leg, Message, NodeId};
+use labrpc::{Leg, Message, NodeId};
 
 /// A moment in the life of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,36 +18,37 @@ pub(crate) struct Stamp {
     tick: u32,
 }
 
-/// For each life of the run, up to which of its moments something is known; lives that are missing are not.
+/// For each life of the run, up to where something of it is known; 0, or no place at all, where nothing is.
 type Reach = Vec<u32>;
 
-/// What a node, a disk or a message knows.
-#[derive(Clone, Debug, Default)]
-struct Knowledge {
-    /// What the node itself knows, or the sender of the message knew.
-    own: Rc<Reach>,
-    /// What each other server is known to know.
-    of: Vec<Rc<Reach>>,
-}
-
 /// The knowledge of all nodes of a run.
+///
+/// Most messages carry nothing new. So a node's knowledge is written down when it has changed, and a message or
+/// a disk holds only where.
 #[derive(Debug, Default)]
 pub(crate) struct Causality {
     /// The first so many nodes are servers. Nobody asks what a node knows about the knowledge of a client.
     servers: usize,
     nodes: Vec<Node>,
+    rows: Rows,
     /// How many lives have begun.
     lives: usize,
-    /// What each request knows; that of the call numbered n is at n - 1.
-    requests: Vec<Option<Rc<Knowledge>>>,
-    /// What each reply knows, by the delivery that it answers.
-    replies: BTreeMap<u64, Rc<Knowledge>>,
+    /// What each request carries, by the number of its call.
+    requests: Vec<Option<Carried>>,
+    /// What each reply carries, by the number of the delivery that it answers.
+    replies: Vec<Option<Carried>>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    knows: Knowledge,
-    on_disk: Knowledge,
+    /// The moments of which it has word.
+    moments: Reach,
+    /// The latest row of moments of which it knows that this life of a server had word of them.
+    others: Reach,
+    /// Where the two were written down last.
+    written: Written,
+    has_changed: bool,
+    on_disk: Written,
     /// Its lives, in order.
     lives: Vec<usize>,
     tick: u32,
@@ -58,58 +56,27 @@ struct Node {
     is_silent: bool,
 }
 
-impl Node {
-    /// Begins the next moment of its life; `None` before its first life.
-    fn next_moment(&mut self) -> Option<(usize, u32)> {
-        let life = *self.lives.last()?;
-        self.tick += 1;
-        set(&mut self.knows.own, life, self.tick);
-        Some((life, self.tick))
-    }
+/// The numbers of the rows with what a node knew at some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    moments: u32,
+    others: u32,
 }
 
-impl Knowledge {
-    fn of_mut(&mut self, node: usize) -> &mut Rc<Reach> {
-        if self.of.len() <= node {
-            self.of.resize_with(node + 1, Rc::default);
-        }
-        &mut self.of[node]
-    }
-
-    /// The node `me`, whose knowledge this is, learns what `message` carries. A message without a single byte
-    /// tells that its sender knows, as an acknowledgement does, and not what: no command, no term.
-    fn learn(&mut self, me: usize, from: usize, message: &Knowledge, servers: usize, has_bytes: bool) {
-        for (node, reach) in message.of.iter().enumerate().filter(|(node, _)| *node != me) {
-            join(self.of_mut(node), reach);
-        }
-        if from < servers && from != me {
-            join(self.of_mut(from), &message.own);
-        }
-        if has_bytes {
-            join(&mut self.own, &message.own);
-        }
-    }
+/// What a message carries.
+#[derive(Clone, Copy, Debug)]
+struct Carried {
+    /// The life of its sender.
+    life: usize,
+    known: Written,
 }
 
-/// Takes over what reaches further in `other`.
-fn join(reach: &mut Rc<Reach>, other: &Rc<Reach>) {
-    let is_news = |(life, tick): (usize, &u32)| *tick > reach.get(life).copied().unwrap_or(0);
-    if Rc::ptr_eq(reach, other) || !other.iter().enumerate().any(is_news) {
-        return;
-    }
-    let reach = Rc::make_mut(reach);
-    if reach.len() < other.len() {
-        reach.resize(other.len(), 0);
-    }
-    reach.iter_mut().zip(other.iter()).for_each(|(mine, theirs)| *mine = (*mine).max(*theirs));
-}
-
-fn set(reach: &mut Rc<Reach>, life: usize, tick: u32) {
-    let reach = Rc::make_mut(reach);
-    if reach.len() <= life {
-        reach.resize(life + 1, 0);
-    }
-    reach[life] = tick;
+/// What nodes knew, row by row. Rows count from 1, the latest has the highest number, and row 0 is empty.
+#[derive(Debug, Default)]
+struct Rows {
+    cells: Vec<u32>,
+    /// Where in `cells` each row ends.
+    ends: Vec<usize>,
 }
 
 impl Causality {
@@ -122,17 +89,22 @@ impl Causality {
     pub(crate) fn booted(&mut self, node: NodeId) {
         let life = self.lives;
         self.lives += 1;
-        let node = self.node_mut(node);
+        let place = self.place(node);
+        let node = &mut self.nodes[place];
         node.lives.push(life);
+        node.written = node.on_disk;
+        node.moments = self.rows.get(node.written.moments).to_vec();
+        node.others = self.rows.get(node.written.others).to_vec();
+        node.has_changed = false;
         node.tick = 0;
         node.is_silent = true;
-        node.knows = node.on_disk.clone();
     }
 
     /// What a node has saved is on its disk.
     pub(crate) fn saved(&mut self, node: NodeId) {
-        let node = self.node_mut(node);
-        node.on_disk = node.knows.clone();
+        let place = self.place(node);
+        let node = &mut self.nodes[place];
+        node.on_disk = node.write_down(&mut self.rows);
     }
 
     /// A message has left its sender.
@@ -140,79 +112,152 @@ impl Causality {
         if message.from.node == NodeId::TESTER {
             return;
         }
-        let sender = self.node_mut(message.from.node);
-        if sender.is_silent && sender.next_moment().is_none() {
-            return;
+        let place = self.place(message.from.node);
+        let sender = &mut self.nodes[place];
+        let Some(&life) = sender.lives.last() else { return };
+        if sender.is_silent {
+            sender.next_moment(life);
         }
         sender.is_silent = false;
-        let carried = Rc::new(sender.knows.clone());
-        match message.leg {
-            Leg::Request => {
-                let place = message.call as usize - 1;
-                self.requests.resize(self.requests.len().max(place + 1), None);
-                self.requests[place] = Some(carried);
-            }
-            Leg::Reply => {
-                self.replies.insert(message.delivery, carried);
-            }
-        }
+        let carried = Carried { life, known: sender.write_down(&mut self.rows) };
+        let (messages, number) = match message.leg {
+            Leg::Request => (&mut self.requests, message.call as usize),
+            Leg::Reply => (&mut self.replies, message.delivery as usize),
+        };
+        messages.resize(messages.len().max(number + 1), None);
+        messages[number] = Some(carried);
     }
 
-    /// A message has reached its receiver.
+    /// A message has reached its receiver. One without a single byte tells that its sender knows, as an
+    /// acknowledgement does, and not what: no command, no term.
     pub(crate) fn delivered(&mut self, message: &Message<'_>) {
         let carried = match message.leg {
-            Leg::Request => self.requests.get(message.call as usize - 1).cloned().flatten(),
-            Leg::Reply => self.replies.get(&message.delivery).cloned(),
+            Leg::Request => self.requests.get(message.call as usize),
+            Leg::Reply => self.replies.get(message.delivery as usize),
         };
-        let Some(carried) = carried else { return };
-        let Address { node: from, .. } = message.from;
-        let (me, servers, has_bytes) = (index(message.to), self.servers, !message.bytes.is_empty());
-        self.node_mut(message.to).knows.learn(me, index(from), &carried, servers, has_bytes);
+        let Some(Carried { life, known }) = carried.copied().flatten() else { return };
+        let place = self.place(message.to);
+        let receiver = &mut self.nodes[place];
+        let mut has_news = join(&mut receiver.others, self.rows.get(known.others));
+        if index(message.from.node) < self.servers {
+            has_news |= reach_to(&mut receiver.others, life, known.moments);
+        }
+        if !message.bytes.is_empty() {
+            has_news |= join(&mut receiver.moments, self.rows.get(known.moments));
+        }
+        receiver.has_changed |= has_news;
     }
 
     /// A new moment in the life of a node, of which it alone knows; `None` before its first life.
     pub(crate) fn moment_of(&mut self, node: NodeId) -> Option<Stamp> {
-        let place = index(node);
-        let node = self.node_mut(node);
-        let (life, tick) = node.next_moment()?;
+        let place = self.place(node);
+        let node = &mut self.nodes[place];
+        let life = *node.lives.last()?;
+        node.next_moment(life);
         node.is_silent = true;
-        Some(Stamp { node: place, life, tick })
+        Some(Stamp { node: place, life, tick: node.tick })
     }
 
     /// True if messages or a disk can have brought a node word of that moment.
     pub(crate) fn has_word_of(&self, node: NodeId, stamp: Stamp) -> bool {
-        self.knows_told(node, node, stamp)
+        let node = self.nodes.get(index(node));
+        node.is_some_and(|node| at(&node.moments, stamp.life) >= stamp.tick)
     }
 
     /// True if `node` can know that `other` has had word of that moment.
     pub(crate) fn knows_told(&self, node: NodeId, other: NodeId, stamp: Stamp) -> bool {
-        self.reach(node, other, stamp.life) >= stamp.tick
+        if node == other {
+            return self.has_word_of(node, stamp);
+        }
+        self.known_of(node, other).any(|moments| at(moments, stamp.life) >= stamp.tick)
     }
 
     /// True if `node` can know that `other` has heard of its node since that moment, be it from a later life.
     pub(crate) fn knows_heard_since(&self, node: NodeId, other: NodeId, stamp: Stamp) -> bool {
-        let mut later = self.nodes[stamp.node].lives.iter().filter(|life| **life > stamp.life);
-        self.reach(node, other, stamp.life) > stamp.tick
-            || later.any(|life| self.reach(node, other, *life) > 0)
-    }
-
-    fn reach(&self, node: NodeId, other: NodeId, life: usize) -> u32 {
-        let knows = self.nodes.get(index(node)).map(|node| &node.knows);
-        let reach = if node == other {
-            knows.map(|knows| &knows.own)
-        } else {
-            knows.and_then(|knows| knows.of.get(index(other)))
+        let lives = &self.nodes[stamp.node].lives;
+        let is_since = |moments: &[u32]| {
+            let mut later = lives.iter().filter(|life| **life > stamp.life);
+            at(moments, stamp.life) > stamp.tick || later.any(|life| at(moments, *life) > 0)
         };
-        reach.and_then(|reach| reach.get(life)).copied().unwrap_or(0)
+        self.known_of(node, other).any(is_since)
     }
 
-    fn node_mut(&mut self, node: NodeId) -> &mut Node {
+    /// For each life of `other`, the moments of which `node` knows that it had word of them.
+    fn known_of(&self, node: NodeId, other: NodeId) -> impl Iterator<Item = &[u32]> {
+        let others = self.nodes.get(index(node)).map_or(&[][..], |node| &node.others);
+        let lives = self.nodes.get(index(other)).map_or(&[][..], |other| &other.lives);
+        lives.iter().map(|life| self.rows.get(at(others, *life)))
+    }
+
+    /// Where a node stands among all nodes.
+    fn place(&mut self, node: NodeId) -> usize {
         let place = index(node);
         if self.nodes.len() <= place {
             self.nodes.resize_with(place + 1, Node::default);
         }
-        &mut self.nodes[place]
+        place
     }
+}
+
+impl Node {
+    fn next_moment(&mut self, life: usize) {
+        self.tick += 1;
+        self.has_changed |= reach_to(&mut self.moments, life, self.tick);
+    }
+
+    fn write_down(&mut self, rows: &mut Rows) -> Written {
+        if std::mem::take(&mut self.has_changed) {
+            let Written { moments, others } = self.written;
+            self.written =
+                Written { moments: rows.put(&self.moments, moments), others: rows.put(&self.others, others) };
+        }
+        self.written
+    }
+}
+
+impl Rows {
+    fn get(&self, number: u32) -> &[u32] {
+        let Some(place) = (number as usize).checked_sub(1) else { return &[] };
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.cells[start..self.ends[place]]
+    }
+
+    /// The number of `row`: the one that it had last, if it is still the same, or a new one.
+    fn put(&mut self, row: &[u32], last: u32) -> u32 {
+        if self.get(last) == row {
+            return last;
+        }
+        self.cells.extend_from_slice(row);
+        self.ends.push(self.cells.len());
+        self.ends.len() as u32
+    }
+}
+
+fn at(reach: &[u32], life: usize) -> u32 {
+    reach.get(life).copied().unwrap_or(0)
+}
+
+/// Takes over what reaches further in `other`, and tells whether anything did.
+fn join(reach: &mut Reach, other: &[u32]) -> bool {
+    if reach.len() < other.len() {
+        reach.resize(other.len(), 0);
+    }
+    let mut has_news = false;
+    for (mine, theirs) in reach.iter_mut().zip(other) {
+        has_news |= *theirs > *mine;
+        *mine = (*mine).max(*theirs);
+    }
+    has_news
+}
+
+/// Has `reach` go as far as `tick` in one life, and tells whether it did not.
+fn reach_to(reach: &mut Reach, life: usize, tick: u32) -> bool {
+    if reach.len() <= life {
+        reach.resize(life + 1, 0);
+    }
+    let has_news = tick > reach[life];
+    reach[life] = tick.max(reach[life]);
+    has_news
 }
 
 /// The tester is no node that could know anything: nodes are counted without it.
@@ -222,6 +267,8 @@ fn index(node: NodeId) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use labrpc::Address;
+
     use super::*;
 
     const A: NodeId = NodeId(1);

@@ -105,12 +105,9 @@ impl Check for LeaderCompleteness {
         Ok(())
     }
 
-    fn after(&mut self, facts: &Facts) -> Result<(), Finding> {
+    fn after_commit(&mut self, facts: &Facts) -> Result<(), Finding> {
         let new = self.judged + 1..=facts.ledger.last();
         self.judged = facts.ledger.last();
-        if new.is_empty() {
-            return Ok(());
-        }
         self.leaders.iter().try_for_each(|(&term, leader)| leader.judge(term, facts, new.clone()))
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use labraft::{AppendEntriesArgs, ApplyMsg, Bytes, Entry, Index, PersistentState, ServerId, Term};
-use labrpc::sync::Arc;
 
 use super::ledger::Ledger;
 use super::log_book::LogBook;
@@ -51,25 +50,22 @@ impl DiskImage {
         (term, covered + self.state.log.len())
     }
 
-    /// Takes over what was saved, and returns how many entries of its log are as they were.
-    fn update(&mut self, state: &PersistentState, snapshot: Option<&Bytes>) -> usize {
+    /// Takes over what was saved. The first `kept` entries of its log are those that were there before.
+    fn update(&mut self, state: &PersistentState, kept: usize, snapshot: Option<&Bytes>) {
         let known = &mut self.state;
         known.current_term = state.current_term;
         known.voted_for = state.voted_for;
-        let unchanged = match state.last_included.0.checked_sub(known.last_included.0) {
-            Some(dropped) if dropped <= known.log.len() => {
-                known.log.drain(..dropped);
-                known.log.iter().zip(&state.log).take_while(|(old, new)| is_same(old, new)).count()
-            }
-            _ => 0,
-        };
-        known.log.truncate(unchanged);
-        known.log.extend_from_slice(&state.log[unchanged..]);
+        if kept == 0 {
+            known.log.clear();
+        } else {
+            known.log.drain(..state.last_included.0 - known.last_included.0);
+            known.log.truncate(kept);
+        }
+        known.log.extend_from_slice(&state.log[kept..]);
         known.last_included = state.last_included;
         if let Some(snapshot) = snapshot {
             self.snapshot = snapshot.clone();
         }
-        unchanged
     }
 }
 
@@ -82,10 +78,6 @@ pub(crate) fn holds(state: &PersistentState, index: Index, term: Term) -> bool {
 fn term_at(state: &PersistentState, index: Index) -> Option<Term> {
     let place = index.checked_sub(state.last_included.0 + 1)?;
     state.log.get(place).map(|entry| entry.term)
-}
-
-fn is_same(old: &Entry, new: &Entry) -> bool {
-    old.term == new.term && (Arc::ptr_eq(&old.command.0, &new.command.0) || old.command == new.command)
 }
 
 /// Index and term of the last entry that AppendEntries carries, or of the one before it when it is empty.
@@ -169,8 +161,8 @@ impl Facts {
             Seen::Applied { by, message: ApplyMsg::Command { index, command } } => {
                 self.judge_applied(by.server, *index, command)
             }
-            Seen::Saved { by, state, snapshot } if self.scope >= Scope::Disk => {
-                self.saved(by.server, state, snapshot)
+            Seen::Saved { by, state, kept, snapshot } if self.scope >= Scope::Disk => {
+                self.saved(by.server, state, kept, snapshot)
             }
             _ => Ok(()),
         }
@@ -184,8 +176,8 @@ impl Facts {
                 let entry = Entry { term: started.term, command: command.clone() };
                 self.book.learn_started(of.server, started.index, &entry)
             }
-            Seen::Saved { by, state, snapshot } if self.scope >= Scope::Disk => {
-                self.disks[by.server].update(state, snapshot);
+            Seen::Saved { by, state, kept, snapshot } if self.scope >= Scope::Disk => {
+                self.disks[by.server].update(state, kept, snapshot);
                 Ok(())
             }
             _ => Ok(()),
@@ -225,15 +217,16 @@ impl Facts {
         &mut self,
         server: ServerId,
         state: &PersistentState,
+        kept: usize,
         snapshot: Option<&Bytes>,
     ) -> Result<(), Finding> {
-        let unchanged = self.disks[server].update(state, snapshot);
+        self.disks[server].update(state, kept, snapshot);
         let (covered, covered_term) = state.last_included;
-        let previous = match unchanged.checked_sub(1) {
-            Some(last) => (covered + unchanged, state.log[last].term),
+        let previous = match kept.checked_sub(1) {
+            Some(last) => (covered + kept, state.log[last].term),
             None => (covered, covered_term),
         };
-        self.book.learn(server, previous, &state.log[unchanged..])?;
+        self.book.learn(server, previous, &state.log[kept..])?;
         let (term, index) = self.disks[server].last();
         if term == state.current_term && index > 0 {
             return self.accept(server, index, term);

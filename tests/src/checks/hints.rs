@@ -5,8 +5,6 @@
 //! under a follower's snapshot is another matter: it may say that it has all of that, and where its log begins.
 //! A refusal of an earlier term says nothing about logs.
 
-use std::collections::BTreeMap;
-
 use labraft::{ApplyMsg, Index, ServerId};
 
 use super::facts::Facts;
@@ -14,16 +12,19 @@ use super::{Check, Reply, Request, Seen};
 use crate::finding::Finding;
 
 /// A hint names an index from 1 to `prev_log_index`.
-#[derive(Default)]
 pub(super) struct HintInRange {
     /// For each server, up to where a snapshot of it can reach: its service was given so much, or it was sent a
     /// leader's snapshot up to there, or has saved one.
-    covered: BTreeMap<ServerId, Index>,
+    covered: Vec<Index>,
 }
 
 impl HintInRange {
+    pub(super) fn new(servers: usize) -> HintInRange {
+        HintInRange { covered: vec![0; servers] }
+    }
+
     fn cover(&mut self, server: ServerId, index: Index) {
-        let covered = self.covered.entry(server).or_default();
+        let covered = &mut self.covered[server];
         *covered = index.max(*covered);
     }
 }
@@ -42,7 +43,7 @@ impl Check for HintInRange {
             Seen::ReplyLeft { from, request: Request::Append(args), reply: Reply::Append(reply), .. }
                 if !reply.success && reply.term == args.term =>
             {
-                let covered = self.covered.get(&from.server).copied().unwrap_or(0);
+                let covered = self.covered[from.server];
                 let Some(hint) = reply.conflict else { return Ok(()) };
                 let (server, previous) = (from.server, args.prev_log_index);
                 if previous > covered && !(1..=previous).contains(&hint.index) {

@@ -26,8 +26,8 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     entries: Vec<Committed>,
-    /// For each server, the last entry that it has accepted in each term.
-    accepted: Vec<BTreeMap<Term, Index>>,
+    /// For each term, the last entry that each server has accepted in it.
+    accepted: BTreeMap<Term, Vec<Index>>,
     /// The last entry that a majority has accepted in each term.
     committed_in: BTreeMap<Term, Index>,
     /// For each server, the last committed entry among those it has accepted in its term.
@@ -38,7 +38,7 @@ impl Ledger {
     pub(crate) fn new(servers: usize) -> Ledger {
         Ledger {
             entries: Vec::new(),
-            accepted: vec![BTreeMap::new(); servers],
+            accepted: BTreeMap::new(),
             committed_in: BTreeMap::new(),
             kept: vec![0; servers],
         }
@@ -67,8 +67,8 @@ impl Ledger {
 
     /// The servers that have accepted entry `index` or a later one in `term`.
     pub(crate) fn accepted_in(&self, term: Term, index: Index) -> Vec<ServerId> {
-        let has = |server: &ServerId| self.accepted[*server].get(&term).is_some_and(|&last| last >= index);
-        (0..self.accepted.len()).filter(has).collect()
+        let lasts = self.accepted.get(&term).map_or(&[][..], Vec::as_slice);
+        (0..lasts.len()).filter(|server| lasts[*server] >= index).collect()
     }
 
     /// `server` has accepted entry `index` of `term` in that term.
@@ -79,21 +79,20 @@ impl Ledger {
         index: Index,
         term: Term,
     ) -> Result<(), Finding> {
-        let last = self.accepted[server].entry(term).or_default();
-        if *last >= index {
+        let servers = self.kept.len();
+        let lasts = self.accepted.entry(term).or_insert_with(|| vec![0; servers]);
+        if lasts[server] >= index {
             return Ok(());
         }
-        *last = index;
-        let mut heights: Vec<Index> =
-            self.accepted.iter().map(|terms| terms.get(&term).copied().unwrap_or(0)).collect();
-        heights.sort_unstable_by(|a, b| b.cmp(a));
-        let by_majority = heights[majority(heights.len()) - 1];
+        lasts[server] = index;
+        let has_majority =
+            |last: &&Index| lasts.iter().filter(|other| other >= last).count() >= majority(servers);
+        let by_majority = lasts.iter().filter(has_majority).max().copied().unwrap_or(0);
         let committed = self.committed_in.get(&term).copied().unwrap_or(0);
         if by_majority > committed && self.enter(book, by_majority, term, Some(term))? {
             self.committed_in.insert(term, by_majority);
-            for (kept, terms) in self.kept.iter_mut().zip(&self.accepted) {
-                let here = terms.get(&term).copied().unwrap_or(0).min(by_majority);
-                *kept = here.max(*kept);
+            for (kept, last) in self.kept.iter_mut().zip(&self.accepted[&term]) {
+                *kept = by_majority.min(*last).max(*kept);
             }
         } else {
             self.kept[server] = self.kept[server].max(index.min(committed));

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labraft::{Command, Entry, Index, ServerId, Term};
+use labrpc::sync::Arc;
 
 use crate::finding::Finding;
 
@@ -49,7 +50,7 @@ impl LogBook {
         known
             .into_iter()
             .flatten()
-            .filter(|known| known.command == *command)
+            .filter(|known| is_same(&known.command, command))
             .map(|known| known.term)
             .collect()
     }
@@ -152,19 +153,18 @@ impl LogBook {
         if self.known.len() < index {
             self.known.resize_with(index, Vec::new);
         }
-        let was_started = self.started.contains(&(index, entry.term));
-        let other_leader = self.other_leader(entry.term, by);
         let here = &mut self.known[index - 1];
         let Some(known) = here.iter_mut().find(|known| known.term == entry.term) else {
-            if let Some(leader) = other_leader {
+            if let Some(leader) = self.other_leader(entry.term, by) {
                 return Err(not_of_leader(by, index, entry.term, leader));
             }
-            here.push(Known { term: entry.term, command: entry.command.clone(), predecessor, by });
+            let known = Known { term: entry.term, command: entry.command.clone(), predecessor, by };
+            self.known[index - 1].push(known);
             return Ok(());
         };
-        if known.command != entry.command {
+        if !is_same(&known.command, &entry.command) {
             let what = format!("entry {index} of term {}", entry.term);
-            if was_started {
+            if self.started.contains(&(index, entry.term)) {
                 return Err(untrue_start(
                     format!("{what} is {:?}, as `start` said", known.command),
                     format!("S{by} has {:?} as {what}", entry.command),
@@ -196,6 +196,11 @@ impl LogBook {
     fn find(&self, index: Index, term: Term) -> Option<&Known> {
         self.known.get(index.checked_sub(1)?)?.iter().find(|known| known.term == term)
     }
+}
+
+/// Commands that were only cloned share their bytes, which spares looking into them.
+fn is_same(one: &Command, other: &Command) -> bool {
+    Arc::ptr_eq(&one.0, &other.0) || one == other
 }
 
 const LOG_MATCHING: &str =

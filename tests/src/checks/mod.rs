@@ -180,10 +180,12 @@ pub(crate) enum Seen<'a> {
     Crashed {
         life: Life,
     },
-    /// A save is on disk; with the new snapshot, if it had one.
+    /// A save is on disk; with the new snapshot, if it had one. The first `kept` entries of its log were there
+    /// before.
     Saved {
         by: Life,
         state: &'a PersistentState,
+        kept: usize,
         snapshot: Option<&'a Bytes>,
     },
     /// A service has received this.
@@ -203,8 +205,8 @@ trait Check {
     /// Judges one event by the facts as they were before it.
     fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding>;
 
-    /// Looks at the facts after an event.
-    fn after(&mut self, _facts: &Facts) -> Result<(), Finding> {
+    /// Looks at the facts after an event by which something was committed.
+    fn after_commit(&mut self, _facts: &Facts) -> Result<(), Finding> {
         Ok(())
     }
 }
@@ -232,7 +234,7 @@ impl Checks {
             checks.push(Box::new(restriction::VoteRestriction::default()));
             checks.push(Box::new(completeness::LeaderCompleteness::default()));
             checks.push(Box::new(promises::TrueMatch::default()));
-            checks.push(Box::new(hints::HintInRange::default()));
+            checks.push(Box::new(hints::HintInRange::new(servers)));
         }
         if is_readable && scope >= Scope::Disk {
             checks.push(Box::new(promises::PromisesSaved::default()));
@@ -252,8 +254,12 @@ impl Checks {
 
     pub(crate) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Finding> {
         self.checks.iter_mut().try_for_each(|check| check.see(seen, &self.facts))?;
+        let committed = self.facts.ledger.last();
         self.facts.see(seen)?;
-        self.checks.iter_mut().try_for_each(|check| check.after(&self.facts))
+        if self.facts.ledger.last() == committed {
+            return Ok(());
+        }
+        self.checks.iter_mut().try_for_each(|check| check.after_commit(&self.facts))
     }
 }
 

@@ -144,30 +144,43 @@ impl Check for PromisesSaved {
 /// request arrived, or because a leader's message brought it, or because it sent or started it itself.
 #[derive(Default)]
 pub(super) struct TrueMatch {
-    /// For each delivery of AppendEntries that is not answered yet: to whom, what came before its entries,
-    /// and whether the disk has had that since.
-    asked: BTreeMap<u64, (Life, (Index, Term), bool)>,
+    /// The deliveries of AppendEntries that are not answered yet.
+    asked: Vec<Asked>,
     /// For each life, the entries it has got or sent, as terms by index.
     carried: BTreeMap<Life, Vec<Vec<Term>>>,
     /// For each life, the last index of a snapshot that was sent to it.
     covered: BTreeMap<Life, Index>,
 }
 
+struct Asked {
+    delivery: u64,
+    to: Life,
+    /// What comes before the entries.
+    previous: (Index, Term),
+    /// The disk has had that since.
+    on_disk: bool,
+}
+
 impl TrueMatch {
-    fn carry(&mut self, life: Life, args: &AppendEntriesArgs) {
-        for (index, entry) in (args.prev_log_index + 1..).zip(&args.entries) {
-            self.carry_one(life, index, entry.term);
+    /// The life has got or sent entries of these terms, the first of them at `index`.
+    fn carry(&mut self, life: Life, index: Index, terms: impl ExactSizeIterator<Item = Term>) {
+        if terms.len() == 0 {
+            return;
+        }
+        let carried = self.carried.entry(life).or_default();
+        let end = index - 1 + terms.len();
+        if carried.len() < end {
+            carried.resize_with(end, Vec::new);
+        }
+        for (here, term) in carried[index - 1..end].iter_mut().zip(terms) {
+            if !here.contains(&term) {
+                here.push(term);
+            }
         }
     }
 
-    fn carry_one(&mut self, life: Life, index: Index, term: Term) {
-        let carried = self.carried.entry(life).or_default();
-        if carried.len() < index {
-            carried.resize_with(index, Vec::new);
-        }
-        if !carried[index - 1].contains(&term) {
-            carried[index - 1].push(term);
-        }
+    fn carry_all(&mut self, life: Life, args: &AppendEntriesArgs) {
+        self.carry(life, args.prev_log_index + 1, args.entries.iter().map(|entry| entry.term));
     }
 
     fn has_carried(&self, life: Life, (index, term): (Index, Term)) -> bool {
@@ -179,17 +192,17 @@ impl TrueMatch {
 impl Check for TrueMatch {
     fn see(&mut self, seen: &Seen<'_>, facts: &Facts) -> Result<(), Finding> {
         match *seen {
-            Seen::RequestLeft { from, request: Request::Append(args) } => self.carry(from, args),
+            Seen::RequestLeft { from, request: Request::Append(args) } => self.carry_all(from, args),
             Seen::Started { of, started, .. } => {
-                self.carry_one(of, started.index, started.term);
+                self.carry(of, started.index, [started.term].into_iter());
             }
             Seen::RequestDelivered { to, request: Request::Append(args), delivery } => {
-                self.carry(to, args);
+                self.carry_all(to, args);
                 let previous = (args.prev_log_index, args.prev_log_term);
                 let on_disk =
                     facts.scope >= Scope::Disk && facts.disks[to.server].holds(previous.0, previous.1);
                 if previous.0 > 0 {
-                    self.asked.insert(delivery, (to, previous, on_disk));
+                    self.asked.push(Asked { delivery, to, previous, on_disk });
                 }
             }
             Seen::RequestDelivered { to, request: Request::Snapshot(args), .. } => {
@@ -197,13 +210,16 @@ impl Check for TrueMatch {
                 *covered = args.last_included_index.max(*covered);
             }
             Seen::Saved { by, state, .. } if facts.scope >= Scope::Disk => {
-                for (life, previous, on_disk) in self.asked.values_mut() {
-                    *on_disk |= *life == by && holds(state, previous.0, previous.1);
+                for asked in self.asked.iter_mut().filter(|asked| asked.to == by) {
+                    asked.on_disk |= holds(state, asked.previous.0, asked.previous.1);
                 }
             }
-            Seen::Crashed { life } => self.asked.retain(|_, (asked, ..)| *asked != life),
+            Seen::Crashed { life } => self.asked.retain(|asked| asked.to != life),
             Seen::ReplyLeft { from, request: Request::Append(args), reply, delivery, .. } => {
-                let Some((_, previous, on_disk)) = self.asked.remove(&delivery) else { return Ok(()) };
+                let Some(place) = self.asked.iter().position(|asked| asked.delivery == delivery) else {
+                    return Ok(());
+                };
+                let Asked { previous, on_disk, .. } = self.asked.swap_remove(place);
                 let is_true = !reply.is_positive()
                     || facts.has_lapsed(from.server, args.term)
                     || on_disk

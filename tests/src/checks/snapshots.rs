@@ -88,7 +88,7 @@ impl Check for WholeStates {
                 *last = index.max(*last);
                 Ok(())
             }
-            Seen::Saved { by, state, snapshot } => {
+            Seen::Saved { by, state, snapshot, .. } => {
                 let on_disk = snapshot.unwrap_or(&facts.disks[by.server].snapshot);
                 self.judge_save(by.server, state, on_disk, facts)
             }

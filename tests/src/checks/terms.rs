@@ -21,8 +21,8 @@ pub(super) struct TermsNeverFall {
     spoken: BTreeMap<Life, Term>,
     /// What `get_state` said last.
     stated: BTreeMap<Life, Term>,
-    /// For each request delivered, the highest term its receiver had let others know of by then.
-    floors: BTreeMap<u64, Term>,
+    /// For each delivery of a request, by its number, the highest term its receiver had let others know of.
+    floors: Vec<Term>,
 }
 
 impl TermsNeverFall {
@@ -48,10 +48,12 @@ impl Check for TermsNeverFall {
             Seen::RequestLeft { from, request: Request::Vote(args) } => self.speak(from, args.term),
             Seen::RequestLeft { from, request } => self.promise(from.server, request.term()),
             Seen::RequestDelivered { to, delivery, .. } => {
-                self.floors.insert(delivery, self.floor(to));
+                let delivery = delivery as usize;
+                self.floors.resize(self.floors.len().max(delivery + 1), 0);
+                self.floors[delivery] = self.floor(to);
             }
             Seen::ReplyLeft { from, request, reply, delivery, .. } => {
-                let floor = self.floors.remove(&delivery).unwrap_or(0);
+                let floor = self.floors.get(delivery as usize).copied().unwrap_or(0);
                 if reply.term() < floor {
                     return Err(fallen(from.server, floor, reply.term(), "answered with"));
                 }
