@@ -3,7 +3,6 @@
 //! Kit-owned.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
 use std::rc::Rc;
 
 use labraft::{
@@ -136,7 +135,7 @@ impl Watch {
 
     /// A write that a client began at `begun` is over.
     #[cfg(feature = "kv")]
-    pub(crate) fn written(&self, client: NodeId, begun: Option<Stamp>, what: &impl Display) {
+    pub(crate) fn written(&self, client: NodeId, begun: Option<Stamp>, what: &impl std::fmt::Display) {
         let Some(begun) = begun else { return };
         let verdict = self.inner.borrow().knowledge.written(client, begun, what);
         if let Err(finding) = verdict {

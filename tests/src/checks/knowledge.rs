@@ -5,7 +5,6 @@
 //! share, or that survives a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use labraft::{ApplyMsg, Bytes, Command, Index, ServerId, Term};
 use labrpc::{Message, NodeId};
@@ -176,7 +175,13 @@ impl Knowledge {
     }
 
     /// A client's write was carried out: a majority of the servers has been told of it, and it of that.
-    pub(crate) fn written(&self, client: NodeId, begun: Stamp, what: &impl Display) -> Result<(), Finding> {
+    #[cfg(feature = "kv")]
+    pub(crate) fn written(
+        &self,
+        client: NodeId,
+        begun: Stamp,
+        what: &impl std::fmt::Display,
+    ) -> Result<(), Finding> {
         let is_told = |other: &ServerId| self.causality.knows_told(client, node_of(*other), begun);
         let told: Vec<ServerId> = (0..self.servers).filter(is_told).collect();
         if told.len() >= majority(self.servers) {
